@@ -1,0 +1,132 @@
+//! Which values are live at the ends of blocks: backward data flow to a fixed point.
+
+use std::collections::HashSet;
+
+use cranelift_entity::{EntitySet, SecondaryMap};
+
+use super::memory::origin;
+use super::select::{Selection, Use, is_remat};
+use crate::ir::{Block, Function, Value};
+
+/// The blocks that can be reached from the entry, in layout order.
+pub fn reachable(function: &Function) -> Vec<Block> {
+    let mut seen: EntitySet<Block> = EntitySet::new();
+    let mut open = vec![function.entry()];
+    while let Some(block) = open.pop() {
+        if seen.insert(block)
+            && let Some(terminator) = &function.blocks[block].terminator
+        {
+            open.extend(terminator.targets().map(|t| t.block));
+        }
+    }
+    function.blocks.keys().filter(|b| seen.contains(*b)).collect()
+}
+
+/// The edges that close loops: depth first, those to a block whose exploration has not ended.
+pub fn back_edges(function: &Function) -> HashSet<(Block, Block)> {
+    let targets = |block: Block| -> Vec<Block> {
+        function.blocks[block].terminator.iter().flat_map(|t| t.targets()).map(|t| t.block).collect()
+    };
+    let mut edges = HashSet::new();
+    let (mut seen, mut on_path) = (EntitySet::new(), EntitySet::new());
+    let mut path = vec![(function.entry(), targets(function.entry()))];
+    seen.insert(function.entry());
+    on_path.insert(function.entry());
+    while let Some((block, open)) = path.last_mut() {
+        let from = *block;
+        match open.pop() {
+            Some(to) if on_path.contains(to) => {
+                edges.insert((from, to));
+            }
+            Some(to) if seen.insert(to) => {
+                on_path.insert(to);
+                path.push((to, targets(to)));
+            }
+            Some(_) => {}
+            None => {
+                on_path.remove(from);
+                path.pop();
+            }
+        }
+    }
+    edges
+}
+
+/// The values that live in a place (constants and addresses do not) at the ends of each block.
+#[derive(Clone, Debug, Default)]
+pub struct Liveness {
+    /// At the start of a block; its own parameters are not among them.
+    pub at_start: SecondaryMap<Block, EntitySet<Value>>,
+    /// At the end of a block, with what its edges pass on.
+    pub at_end: SecondaryMap<Block, EntitySet<Value>>,
+}
+
+impl Liveness {
+    /// Computes liveness of selected code.
+    pub fn new(function: &Function, selection: &Selection) -> Liveness {
+        let mut live = Liveness::default();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &block in selection.order.iter().rev() {
+                let end = live.end_of(function, block);
+                let start = live.start_of(function, selection, block, &end);
+                changed |= count(&start) != count(&live.at_start[block]);
+                live.at_end[block] = end;
+                live.at_start[block] = start;
+            }
+        }
+        live
+    }
+
+    fn end_of(&self, function: &Function, block: Block) -> EntitySet<Value> {
+        let mut end = EntitySet::new();
+        for target in function.blocks[block].terminator.iter().flat_map(|t| t.targets()) {
+            for value in self.at_start[target.block].iter() {
+                end.insert(value);
+            }
+            for &arg in &target.args {
+                let arg = origin(function, arg);
+                if !is_remat(function, arg) {
+                    end.insert(arg);
+                }
+            }
+        }
+        end
+    }
+
+    fn start_of(
+        &self,
+        function: &Function,
+        selection: &Selection,
+        block: Block,
+        end: &EntitySet<Value>,
+    ) -> EntitySet<Value> {
+        let mut live = end.clone();
+        let data = &function.blocks[block];
+        let read = |live: &mut EntitySet<Value>, uses: &[Use]| {
+            for u in uses.iter().filter(|u| !is_remat(function, u.value)) {
+                live.insert(u.value);
+            }
+        };
+        if let Some(end) = &selection.terminators[block] {
+            read(&mut live, &end.uses);
+        }
+        for &inst in data.insts.iter().rev() {
+            if let Some(selected) = &selection.insts[inst] {
+                if let Some(def) = selected.result {
+                    live.remove(def.value);
+                }
+                read(&mut live, &selected.uses);
+            }
+        }
+        for &param in &data.params {
+            live.remove(param);
+        }
+        live
+    }
+}
+
+fn count(set: &EntitySet<Value>) -> usize {
+    set.iter().count()
+}

@@ -1,0 +1,216 @@
+//! Attach points: where a program runs.
+//!
+//! A script names them with wildcards and short names ([`crate::target::Target::expand`] turns each
+//! into concrete ones); the rest of memql only sees the concrete [`AttachPoint`]s.
+
+use std::fmt;
+
+/// One place that a program is attached to, or an event that runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AttachPoint {
+    /// Before everything else is attached.
+    Begin,
+    /// After the last event.
+    End,
+    /// When memql gets a signal: `self:signal:SIGUSR1`.
+    SelfSignal {
+        /// The signal's name, with `SIG`.
+        name: String,
+        /// Its number.
+        signal: i32,
+    },
+    /// Every so often, on one CPU.
+    Interval {
+        /// As written after the provider: `s:1`, `1s`, `ms:100`.
+        text: String,
+        /// The period in nanoseconds.
+        period_ns: u64,
+    },
+    /// Every so often, on every CPU (perf event `cpu-clock`).
+    Profile {
+        /// As written after the provider: `hz:99`.
+        text: String,
+        /// The rate.
+        rate: SampleRate,
+    },
+    /// A tracepoint with the fields of its tracefs format.
+    Tracepoint {
+        /// The category (`syscalls`).
+        category: String,
+        /// The event (`sys_enter_openat`).
+        name: String,
+    },
+    /// A tracepoint with the kernel's own arguments, typed by BTF.
+    RawTracepoint {
+        /// The module, if the script names one other than `vmlinux`.
+        module: Option<String>,
+        /// The event.
+        name: String,
+    },
+    /// A kernel function's entry, return, or an instruction in it.
+    Kprobe {
+        /// The module, if the script names one.
+        module: Option<String>,
+        /// The function; empty for a bare address.
+        function: String,
+        /// Bytes into the function, or the address for an empty function.
+        offset: u64,
+        /// On return (`kretprobe`).
+        ret: bool,
+    },
+    /// A kernel function's entry or return by trampoline, typed by BTF.
+    Fentry {
+        /// The module, if the script names one other than `vmlinux`.
+        module: Option<String>,
+        /// The function.
+        function: String,
+        /// On return (`fexit`).
+        exit: bool,
+    },
+    /// A user function's entry, return, or an instruction in it.
+    Uprobe {
+        /// The file as memql opens it (through `/proc/PID/root` where `-p` asks for it).
+        path: String,
+        /// The file as the script's reader knows it; what `probe` prints.
+        shown_path: String,
+        /// The symbol; empty for a bare address.
+        symbol: String,
+        /// Offset in the file of the symbol's first byte (or of the bare address).
+        file_offset: u64,
+        /// Bytes past it that the script asks for.
+        offset: u64,
+        /// On return (`uretprobe`).
+        ret: bool,
+    },
+    /// A perf software event.
+    Software {
+        /// The event (`page-faults`).
+        event: String,
+        /// Fire every so many events.
+        period: u64,
+    },
+    /// A perf hardware event.
+    Hardware {
+        /// The event (`cache-misses`).
+        event: String,
+        /// Fire every so many events.
+        period: u64,
+    },
+}
+
+/// How often a perf event samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SampleRate {
+    /// So many times a second.
+    Hz(u64),
+    /// Once in so many nanoseconds.
+    PeriodNs(u64),
+}
+
+/// The kernel's program type that an attach point needs; programs of one kind share one body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProgramKind {
+    /// Run by memql itself through test-run (begin, end, interval, signals): `raw_tp`.
+    TestRun,
+    /// `perf_event`
+    PerfEvent,
+    /// `tp`
+    Tracepoint,
+    /// `tp_btf`: one program per raw tracepoint.
+    RawTracepoint,
+    /// `kprobe`, entry or offset.
+    Kprobe,
+    /// `kprobe`, on return.
+    Kretprobe,
+    /// `fentry`: one program per function.
+    Fentry,
+    /// `fexit`: one program per function.
+    Fexit,
+    /// `kprobe` type with uprobe attach, entry or offset.
+    Uprobe,
+    /// The same, on return.
+    Uretprobe,
+}
+
+impl AttachPoint {
+    /// The program type it needs.
+    pub fn kind(&self) -> ProgramKind {
+        match self {
+            AttachPoint::Begin
+            | AttachPoint::End
+            | AttachPoint::SelfSignal { .. }
+            | AttachPoint::Interval { .. } => ProgramKind::TestRun,
+            AttachPoint::Profile { .. } | AttachPoint::Software { .. } | AttachPoint::Hardware { .. } => {
+                ProgramKind::PerfEvent
+            }
+            AttachPoint::Tracepoint { .. } => ProgramKind::Tracepoint,
+            AttachPoint::RawTracepoint { .. } => ProgramKind::RawTracepoint,
+            AttachPoint::Kprobe { ret: false, .. } => ProgramKind::Kprobe,
+            AttachPoint::Kprobe { ret: true, .. } => ProgramKind::Kretprobe,
+            AttachPoint::Fentry { exit: false, .. } => ProgramKind::Fentry,
+            AttachPoint::Fentry { exit: true, .. } => ProgramKind::Fexit,
+            AttachPoint::Uprobe { ret: false, .. } => ProgramKind::Uprobe,
+            AttachPoint::Uprobe { ret: true, .. } => ProgramKind::Uretprobe,
+        }
+    }
+
+    /// The function it traces, where it traces one: what `func` prints.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            AttachPoint::Kprobe { function, .. } | AttachPoint::Fentry { function, .. } => Some(function),
+            AttachPoint::Uprobe { symbol, .. } => Some(symbol),
+            _ => None,
+        }
+    }
+}
+
+impl ProgramKind {
+    /// Whether each attach point needs a program of its own, since the kernel binds the target when
+    /// the program is loaded.
+    pub fn one_point_each(self) -> bool {
+        matches!(self, ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit)
+    }
+
+    /// Whether the traced code is a process's own, so that addresses of unknown space are the user's.
+    pub fn is_user(self) -> bool {
+        matches!(self, ProgramKind::Uprobe | ProgramKind::Uretprobe)
+    }
+}
+
+impl fmt::Display for AttachPoint {
+    /// The attach point in full: what `probe` and `-l` print.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = |m: &Option<String>| m.as_ref().map(|m| format!("{m}:")).unwrap_or_default();
+        let plus = |o: u64| if o == 0 { String::new() } else { format!("+{o}") };
+        match self {
+            AttachPoint::Begin => f.write_str("begin"),
+            AttachPoint::End => f.write_str("end"),
+            AttachPoint::SelfSignal { name, .. } => write!(f, "self:signal:{name}"),
+            AttachPoint::Interval { text, .. } => write!(f, "interval:{text}"),
+            AttachPoint::Profile { text, .. } => write!(f, "profile:{text}"),
+            AttachPoint::Tracepoint { category, name } => write!(f, "tracepoint:{category}:{name}"),
+            AttachPoint::RawTracepoint { module, name } => write!(f, "rawtracepoint:{}{name}", colon(module)),
+            AttachPoint::Kprobe { module, function, offset, ret } => {
+                let provider = if *ret { "kretprobe" } else { "kprobe" };
+                if function.is_empty() {
+                    write!(f, "{provider}:{offset:#x}")
+                } else {
+                    write!(f, "{provider}:{}{function}{}", colon(module), plus(*offset))
+                }
+            }
+            AttachPoint::Fentry { module, function, exit } => {
+                write!(f, "{}:{}{function}", if *exit { "fexit" } else { "fentry" }, colon(module))
+            }
+            AttachPoint::Uprobe { shown_path, symbol, file_offset, offset, ret, path: _ } => {
+                let provider = if *ret { "uretprobe" } else { "uprobe" };
+                if symbol.is_empty() {
+                    write!(f, "{provider}:{shown_path}:{file_offset:#x}")
+                } else {
+                    write!(f, "{provider}:{shown_path}:{symbol}{}", plus(*offset))
+                }
+            }
+            AttachPoint::Software { event, period } => write!(f, "software:{event}:{period}"),
+            AttachPoint::Hardware { event, period } => write!(f, "hardware:{event}:{period}"),
+        }
+    }
+}

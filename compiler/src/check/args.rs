@@ -1,0 +1,316 @@
+//! What a probe's attach point passes: `args`, `argN` and `retval`.
+
+use memql_grammar::ast::{Name, Span};
+
+use super::Checker;
+use super::diagnostics::points;
+use super::type_expr::integer_named;
+use crate::arch;
+use crate::attach::{AttachPoint, ProgramKind};
+use crate::btf::Btf;
+use crate::hir::{Expr, ExprKind};
+use crate::target::{FieldForm, TracepointField, TracepointFormat};
+use crate::types::{AddrSpace, TupleField, Type};
+
+/// An argument typed by BTF: its name, its type, and which 8-byte slot of the context it starts in.
+struct TypedArgument {
+    name: String,
+    type_id: u32,
+    slot: u32,
+}
+
+impl Checker<'_> {
+    /// `args.name`
+    pub(crate) fn argument(&mut self, name: &Name, base: Span, span: Span) -> Option<Expr> {
+        match self.arguments_point(base)? {
+            AttachPoint::Tracepoint { category, name: event } => {
+                let format = self.tracepoint_format(&category, &event, base)?;
+                match format.fields.iter().find(|f| f.name == name.text) {
+                    Some(field) => self.tracepoint_field(field, &category, span),
+                    None => {
+                        let fields: Vec<String> = format.fields.into_iter().map(|f| f.name).collect();
+                        let point = format!("tracepoint `{category}:{event}`");
+                        let at = self.probe.span;
+                        self.fail(|| points::unknown_argument(&point, name, &fields, at))
+                    }
+                }
+            }
+            point => {
+                let arguments = self.typed_arguments(&point, base)?;
+                match arguments.iter().find(|a| a.name == name.text) {
+                    Some(argument) => self.typed_argument(argument, span),
+                    None => {
+                        let fields: Vec<String> = arguments.into_iter().map(|a| a.name).collect();
+                        let at = self.probe.span;
+                        self.fail(|| points::unknown_argument(&format!("`{point}`"), name, &fields, at))
+                    }
+                }
+            }
+        }
+    }
+
+    /// `args` as a whole: a record of everything.
+    pub(crate) fn all_arguments(&mut self, span: Span) -> Option<Expr> {
+        let (mut items, mut fields) = (Vec::new(), Vec::new());
+        let mut add = |name: String, value: Expr| {
+            fields.push(TupleField { name: Some(name), ty: value.ty.clone() });
+            items.push(value);
+        };
+        match self.arguments_point(span)? {
+            AttachPoint::Tracepoint { category, name: event } => {
+                for field in self.tracepoint_format(&category, &event, span)?.fields {
+                    let value = self.tracepoint_field(&field, &category, span)?;
+                    add(field.name, value);
+                }
+            }
+            point => {
+                for argument in self.typed_arguments(&point, span)? {
+                    let value = self.typed_argument(&argument, span)?;
+                    add(argument.name, value);
+                }
+            }
+        }
+        Some(Expr { kind: ExprKind::Tuple(items), ty: Type::Tuple(fields), span })
+    }
+
+    /// `argN`
+    pub(crate) fn numbered_argument(&mut self, n: usize, span: Span) -> Option<Expr> {
+        let point = self.live_point()?;
+        match self.probe.kind()? {
+            ProgramKind::Kprobe | ProgramKind::Uprobe => {
+                let registers = arch::registers(self.target.features().arch);
+                match registers.argument(n) {
+                    Some(offset) => Some(register(offset, span)),
+                    None => {
+                        self.fail(|| points::argument_not_in_register(n, registers.arguments.len(), span))
+                    }
+                }
+            }
+            ProgramKind::RawTracepoint => {
+                let arguments = self.typed_arguments(&point, span)?;
+                match arguments.get(n) {
+                    Some(argument) => self.typed_argument(argument, span),
+                    None => self.fail(|| points::argument_missing(n, arguments.len(), &point, span)),
+                }
+            }
+            kind => {
+                let at = self.probe.span;
+                self.fail(|| points::no_numbered_arguments(n, kind, span, at))
+            }
+        }
+    }
+
+    /// `retval`
+    pub(crate) fn return_value(&mut self, span: Span) -> Option<Expr> {
+        let point = self.live_point()?;
+        match (self.probe.kind()?, &point) {
+            (ProgramKind::Kretprobe | ProgramKind::Uretprobe, _) => {
+                Some(register(arch::registers(self.target.features().arch).return_value, span))
+            }
+            (ProgramKind::Fexit, AttachPoint::Fentry { function, .. }) => {
+                let function = function.clone();
+                let slots = slots_after(&self.typed_arguments(&point, span)?, self.btf(span, "`retval`")?);
+                let btf = self.btf(span, "`retval`")?;
+                match btf.function(&function).and_then(|f| f.ret) {
+                    Some(ret) => {
+                        let ty = btf.lang_type(ret, AddrSpace::Kernel);
+                        self.context_value(slots * 8, ty, "retval", span)
+                    }
+                    None => {
+                        let at = self.probe.span;
+                        self.fail(|| points::returns_nothing(&function, span, at))
+                    }
+                }
+            }
+            (kind, _) => {
+                let at = self.probe.span;
+                self.fail(|| points::no_return_value(kind, span, at))
+            }
+        }
+    }
+
+    /// The point whose arguments are meant; a finding where probes of this kind have none.
+    fn arguments_point(&mut self, span: Span) -> Option<AttachPoint> {
+        let point = self.live_point()?;
+        match point.kind() {
+            ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Fentry
+            | ProgramKind::Fexit => Some(point),
+            kind => {
+                let at = self.probe.span;
+                self.fail(|| points::no_arguments(kind, span, at))
+            }
+        }
+    }
+
+    /// The first of the probe's points, which stands for all; nothing for probes that never run.
+    fn live_point(&self) -> Option<AttachPoint> {
+        if self.probe.live { self.probe.points.first().cloned() } else { None }
+    }
+
+    pub(crate) fn tracepoint_format(
+        &mut self,
+        category: &str,
+        event: &str,
+        span: Span,
+    ) -> Option<TracepointFormat> {
+        match self.target.tracepoint(category, event) {
+            Ok(Some(format)) => Some(format),
+            Ok(None) => self.fail(|| points::format_gone(category, event, span)),
+            Err(error) => self.fail(|| points::fact(span, &error)),
+        }
+    }
+
+    fn tracepoint_field(&mut self, field: &TracepointField, category: &str, span: Span) -> Option<Expr> {
+        let syscall = category == "syscalls";
+        let offset = field.offset;
+        let text = |cap: u32, kind: ExprKind| Some(Expr { kind, ty: Type::Str { cap }, span });
+        match field.form {
+            FieldForm::Int => {
+                let signed = field.signed || (syscall && signed_c_type(&field.ctype));
+                let Some(bits) = width(field.size) else {
+                    return self.fail(|| points::odd_field(&field.name, field.size, span));
+                };
+                let ty =
+                    if field.ctype == "bool" && bits == 8 { Type::Bool } else { Type::Int { bits, signed } };
+                Some(Expr { kind: ExprKind::CtxLoad { offset, bytes: field.size, signed }, ty, span })
+            }
+            FieldForm::Pointer => {
+                let space = if syscall { AddrSpace::User } else { AddrSpace::Kernel };
+                let to = self.pointee(&field.ctype, space);
+                let ty = Type::Ptr { to: Box::new(to), space };
+                Some(Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty, span })
+            }
+            FieldForm::Array { len, is_char: true } => {
+                let addr = Box::new(context_address(
+                    ExprKind::CtxAddr { offset },
+                    Type::Int { bits: 8, signed: true },
+                    span,
+                ));
+                text(len.max(1), ExprKind::Load { addr, offset: 0, bits: None })
+            }
+            FieldForm::Array { len, is_char: false } => {
+                let Some(bits) = field.size.checked_div(len).and_then(width) else {
+                    return self.fail(|| points::odd_field(&field.name, field.size, span));
+                };
+                let elem = Type::Int { bits, signed: field.signed || signed_c_type(&field.ctype) };
+                let addr = Box::new(context_address(ExprKind::CtxAddr { offset }, elem.clone(), span));
+                let ty = Type::Array { elem: Box::new(elem), len };
+                Some(Expr { kind: ExprKind::Load { addr, offset: 0, bits: None }, ty, span })
+            }
+            FieldForm::DataLoc { is_char } | FieldForm::RelLoc { is_char } => {
+                let relative = matches!(field.form, FieldForm::RelLoc { .. });
+                let to = if is_char {
+                    Type::Int { bits: 8, signed: true }
+                } else {
+                    location_element(&field.ctype)
+                };
+                let addr = context_address(ExprKind::DataLoc { offset, relative }, to, span);
+                if !is_char {
+                    return Some(addr);
+                }
+                let len = Expr { kind: ExprKind::DataLocLen { offset }, ty: Type::U32, span };
+                let len = Some(Box::new(self.convert(len, &Type::U64)?));
+                text(self.settings.max_strlen, ExprKind::Str { addr: Box::new(addr), len })
+            }
+        }
+    }
+
+    /// What a C pointer type points to: `const char *` -> `int8`; structs by BTF where there is one.
+    fn pointee(&self, ctype: &str, space: AddrSpace) -> Type {
+        let inner = ctype.trim().strip_suffix('*').unwrap_or(ctype).trim();
+        let inner = inner.strip_suffix("const").unwrap_or(inner).trim();
+        if inner.ends_with('*') {
+            return Type::Ptr { to: Box::new(self.pointee(inner, space)), space };
+        }
+        let words: Vec<&str> =
+            inner.split_whitespace().filter(|w| !matches!(*w, "const" | "volatile" | "__user")).collect();
+        let name = words.join(" ");
+        if let Some(ty) = integer_named(&name) {
+            return ty;
+        }
+        let (tag, is_union) = match (name.strip_prefix("struct "), name.strip_prefix("union ")) {
+            (Some(tag), _) => (tag, false),
+            (_, Some(tag)) => (tag, true),
+            _ => return Type::Void,
+        };
+        // Without BTF the address can still be printed and compared, only not looked behind.
+        let Ok(btf) = self.target.btf() else { return Type::Void };
+        let id = if is_union { btf.union_named(tag) } else { btf.struct_named(tag) };
+        id.map_or(Type::Void, |id| btf.lang_type(id, space))
+    }
+
+    /// The arguments that BTF gives a point.
+    fn typed_arguments(&mut self, point: &AttachPoint, span: Span) -> Option<Vec<TypedArgument>> {
+        let shown = format!("the arguments of `{point}`");
+        let btf = self.btf(span, &shown)?;
+        let params = match point {
+            AttachPoint::RawTracepoint { name, .. } => btf.raw_tracepoint_args(name),
+            AttachPoint::Fentry { function, .. } => btf.function(function).map(|f| f.params),
+            _ => None,
+        };
+        let Some(params) = params else {
+            return self.fail(|| points::arguments_unknown(point, span));
+        };
+        let mut slot = 0;
+        let mut arguments = Vec::with_capacity(params.len());
+        for (name, type_id) in params {
+            arguments.push(TypedArgument { name, type_id, slot });
+            slot += slots_of(&btf.lang_type(type_id, AddrSpace::Kernel));
+        }
+        Some(arguments)
+    }
+
+    fn typed_argument(&mut self, argument: &TypedArgument, span: Span) -> Option<Expr> {
+        let ty = self.btf(span, "`args`")?.lang_type(argument.type_id, AddrSpace::Kernel);
+        self.context_value(argument.slot * 8, ty, &argument.name, span)
+    }
+
+    /// A value that lies in the context with its BTF type.
+    fn context_value(&mut self, offset: u32, ty: Type, name: &str, span: Span) -> Option<Expr> {
+        if ty.is_scalar() {
+            let kind = ExprKind::CtxLoad { offset, bytes: ty.size(), signed: ty.is_signed() };
+            return Some(Expr { kind, ty, span });
+        }
+        if matches!(ty, Type::Struct(_) | Type::Array { .. }) {
+            let addr = Box::new(context_address(ExprKind::CtxAddr { offset }, ty.clone(), span));
+            return Some(Expr { kind: ExprKind::Load { addr, offset: 0, bits: None }, ty, span });
+        }
+        self.fail(|| points::odd_field(name, ty.size(), span))
+    }
+}
+
+fn register(offset: u32, span: Span) -> Expr {
+    Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty: Type::U64, span }
+}
+
+fn context_address(kind: ExprKind, to: Type, span: Span) -> Expr {
+    Expr { kind, ty: Type::Ptr { to: Box::new(to), space: AddrSpace::Context }, span }
+}
+
+/// How many 8-byte slots of the context an argument takes: structs by value can take two.
+fn slots_of(ty: &Type) -> u32 {
+    ty.size().div_ceil(8).max(1)
+}
+
+fn slots_after(arguments: &[TypedArgument], btf: &Btf) -> u32 {
+    arguments.last().map_or(0, |a| a.slot + slots_of(&btf.lang_type(a.type_id, AddrSpace::Kernel)))
+}
+
+fn width(bytes: u32) -> Option<u8> {
+    matches!(bytes, 1 | 2 | 4 | 8).then_some(bytes as u8 * 8)
+}
+
+/// Syscall formats call everything unsigned and 8 bytes wide; the C type knows better.
+fn signed_c_type(ctype: &str) -> bool {
+    let words: Vec<&str> = ctype.split_whitespace().filter(|w| *w != "const").collect();
+    integer_named(&words.join(" ")).is_some_and(|ty| ty.is_signed())
+}
+
+/// The element type in `__data_loc TYPE[]`.
+fn location_element(ctype: &str) -> Type {
+    let inner = ctype.trim_start_matches("__data_loc").trim_start_matches("__rel_loc").trim();
+    let inner = inner.trim_end_matches("[]").trim();
+    integer_named(inner).unwrap_or(Type::Int { bits: 8, signed: false })
+}

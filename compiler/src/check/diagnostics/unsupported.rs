@@ -1,0 +1,106 @@
+//! E08xx: what memql does not have yet, or cannot do on this kernel.
+
+use memql_grammar::ast::{Name, Span};
+
+use crate::check::functions::Unsupported;
+use crate::diagnostic::Diagnostic;
+
+fn instead(finding: Diagnostic, known: &Unsupported) -> Diagnostic {
+    match known.instead {
+        Some(instead) => finding.help(format!("use {instead}")),
+        None => finding,
+    }
+}
+
+/// E0801: a function of bpftrace that is not here yet.
+pub(crate) fn function(name: &Name, known: &Unsupported) -> Diagnostic {
+    let finding = Diagnostic::error(
+        "E0801",
+        format!("`{}` is not supported yet", name.text),
+        name.span,
+        "a function of bpftrace",
+    );
+    instead(finding, known)
+}
+
+/// E0801: a builtin of bpftrace that is not here yet.
+pub(crate) fn builtin(name: &Name, known: &Unsupported) -> Diagnostic {
+    let finding = Diagnostic::error(
+        "E0801",
+        format!("`{}` is not supported yet", name.text),
+        name.span,
+        "a builtin of bpftrace",
+    );
+    instead(finding, known)
+}
+
+/// E0801: `comm(pid)`
+pub(crate) fn comm_of_pid(span: Span) -> Diagnostic {
+    Diagnostic::error("E0801", "`comm(pid)` is not supported yet", span, "only the current thread's name")
+        .help("use `comm`")
+}
+
+/// E0801: `pid(init)` and `tid(init)`.
+pub(crate) fn init_namespace(name: &Name, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0801",
+        format!("`{}(init)` is not supported yet", name.text),
+        span,
+        "ids are those of memql's namespace",
+    )
+    .help(format!("use `{}`", name.text))
+}
+
+/// E0801: `nsecs(sw_tai)`
+pub(crate) fn software_tai(span: Span) -> Diagnostic {
+    Diagnostic::error("E0801", "`nsecs(sw_tai)` is not supported yet", span, "a clock of bpftrace")
+        .help("use `nsecs(tai)`")
+}
+
+/// E0802: a clock that this kernel's programs cannot read.
+pub(crate) fn tai_clock(span: Span) -> Diagnostic {
+    Diagnostic::error("E0802", "this kernel has no `bpf_ktime_get_tai_ns`", span, "Linux 6.1 has it")
+        .help("use `nsecs`, the boot clock")
+}
+
+/// E0803: `unroll`s in each other that make too much code.
+pub(crate) fn unrolled_too_far(span: Span, most: usize) -> Diagnostic {
+    Diagnostic::error(
+        "E0803",
+        format!("`unroll` makes more than {most} statements"),
+        span,
+        "too much code for a program",
+    )
+    .help("use a loop: `for $i : 0..N { ... }`")
+}
+
+/// E0804: `&$x` and `&@x`.
+pub(crate) fn address_of_variable(span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0804",
+        "the address of a variable or map is not supported yet",
+        span,
+        "lives in registers or in a map",
+    )
+    .help("use the value itself")
+}
+
+/// E0804: a bit-field that straddles two units of its type.
+pub(crate) fn packed_bit_field(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0804",
+        format!("bit-field `{name}` is packed in a way that is not supported yet"),
+        span,
+        "straddles its unit",
+    )
+}
+
+/// E0804: a type of bpftrace that is not here yet.
+pub(crate) fn type_named(name: &Name) -> Diagnostic {
+    Diagnostic::error(
+        "E0804",
+        format!("type `{}` is not supported yet", name.text),
+        name.span,
+        "a type of bpftrace",
+    )
+}

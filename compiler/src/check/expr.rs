@@ -1,0 +1,172 @@
+//! Expressions: one arm per form, each handing over to the file of its idea.
+
+use memql_grammar::ast::{self, ExprKind as Ast, Name, Span, UnaryOp};
+
+use super::diagnostics::{functions as function_errors, names, types};
+use super::shape::Shape;
+use super::{Checker, constant};
+use crate::diagnostic::similar;
+use crate::hir::{Expr, ExprKind};
+use crate::types::{TupleField, Type};
+
+impl Checker<'_> {
+    /// The value of an expression, typed.
+    pub(crate) fn expr(&mut self, expr: &ast::Expr) -> Option<Expr> {
+        let span = expr.span;
+        match &expr.kind {
+            Ast::Int(v) => constant::literal(i128::from(*v), span),
+            Ast::Bool(v) => Some(constant::boolean(*v, span)),
+            Ast::Str(s) => Some(constant::text(&s.bytes, span)),
+            Ast::Ident(name) => self.ident(name),
+            Ast::Var(name) => self.read_var(name),
+            Ast::Positional(n) => Some(self.positional(*n, span)),
+            Ast::PositionalCount => constant::literal(self.run.positional.len() as i128, span),
+            Ast::Map { name, key } => self.read_map(name, key.as_deref(), span),
+            Ast::Call { name, args } => self.call_value(name, args, span),
+            Ast::Field { base, name, arrow: _ } => self.field(base, name, span),
+            Ast::Index { base, index } => self.index(base, index, span),
+            Ast::Unary { op: UnaryOp::Deref, operand } => self.deref(operand, span),
+            Ast::Unary { op, operand } => self.unary(*op, operand, span),
+            Ast::IncDec { place, increment, postfix } => self.inc_dec(place, *increment, *postfix, span),
+            Ast::Binary { op, left, right } => self.binary(*op, left, right, span),
+            Ast::Ternary { cond, then, otherwise } => self.ternary(cond, then, otherwise, span),
+            Ast::Cast { ty, operand } => self.cast(ty, operand, span),
+            Ast::Tuple(fields) => self.tuple(fields, span),
+            Ast::Block(block) => self.block_value(block, span),
+            Ast::Type(ty) => self.fail(|| types::type_as_value(ty.span)),
+        }
+    }
+
+    /// A bare name: a builtin, an enumerator, or a mistake.
+    fn ident(&mut self, name: &Name) -> Option<Expr> {
+        if let Some(n) = super::uses::argument_number(&name.text) {
+            return self.numbered_argument(n, name.span);
+        }
+        if name.text == "args" {
+            return self.all_arguments(name.span);
+        }
+        if let Some(entry) = super::functions::find(&name.text) {
+            if entry.bare {
+                return self.call_entry(entry, name, &[], name.span);
+            }
+            return self.fail(|| function_errors::needs_call(name, entry.signature));
+        }
+        if name.text == "opt" {
+            return self.fail(|| names::bare_opt(name));
+        }
+        match self.enumerator(&name.text) {
+            Some((value, ty)) => Some(constant::constant(value, ty, name.span)),
+            None => self.unknown_ident(name),
+        }
+    }
+
+    fn unknown_ident(&mut self, name: &Name) -> Option<Expr> {
+        if let Some(unsupported) = super::functions::unsupported(&name.text) {
+            return self.fail(|| super::diagnostics::unsupported::builtin(name, unsupported));
+        }
+        let bare = super::functions::table().filter(|e| e.bare).map(|e| e.name);
+        let mut close = similar(&name.text, bare.chain(["args"]));
+        let is_var = self.probe.scopes.find(&name.text).is_some();
+        let is_map = self.before.maps.contains_key(&name.text);
+        close.extend(is_var.then(|| format!("${}", name.text)));
+        close.extend(is_map.then(|| format!("@{}", name.text)));
+        self.fail(|| names::unknown_identifier(name, &close))
+    }
+
+    /// `$1`: a number if it looks like one, else text; zero if it was not given.
+    fn positional(&mut self, n: u32, span: Span) -> Expr {
+        let given = (n as usize).checked_sub(1).and_then(|i| self.run.positional.get(i));
+        let value = match given {
+            Some(text) => {
+                match super::options::parse_integer(text).and_then(|v| constant::literal(v, span)) {
+                    Some(number) => Some(number),
+                    None => Some(constant::text(text.as_bytes(), span)),
+                }
+            }
+            None => None,
+        };
+        value.unwrap_or_else(|| Expr::int(0, Type::Int { bits: 8, signed: true }, span))
+    }
+
+    /// `(a, b)` and `(x=a, y=b)`
+    fn tuple(&mut self, fields: &[ast::TupleField], span: Span) -> Option<Expr> {
+        let mut items = Vec::with_capacity(fields.len());
+        for field in fields {
+            items.push(self.stored_value(&field.value));
+        }
+        for (i, field) in fields.iter().enumerate() {
+            let Some(name) = &field.name else { continue };
+            let twice = fields[..i].iter().filter_map(|f| f.name.as_ref()).find(|n| n.text == name.text);
+            if let Some(first) = twice {
+                return self.fail(|| names::record_field_twice(name, first.span));
+            }
+        }
+        let items: Option<Vec<Expr>> = items.into_iter().collect();
+        let mut tuple = self.tuple_of(items?, span);
+        if let Type::Tuple(types) = &mut tuple.ty {
+            for (ty, field) in types.iter_mut().zip(fields) {
+                ty.name = field.name.as_ref().map(|n| n.text.clone());
+            }
+        }
+        Some(tuple)
+    }
+
+    /// A tuple of values.
+    pub(crate) fn tuple_of(&mut self, items: Vec<Expr>, span: Span) -> Expr {
+        let ty = Type::Tuple(items.iter().map(|i| TupleField { name: None, ty: i.ty.clone() }).collect());
+        Expr { kind: ExprKind::Tuple(items), ty, span }
+    }
+
+    /// `c ? a : b` as a value.
+    fn ternary(
+        &mut self,
+        cond: &ast::Expr,
+        then: &ast::Expr,
+        otherwise: &ast::Expr,
+        span: Span,
+    ) -> Option<Expr> {
+        let cond = self.condition(cond);
+        let (a, b) = (self.stored_value(then), self.stored_value(otherwise));
+        let (cond, a, b) = (cond?, a?, b?);
+        // The side that is never taken need not even have the same type.
+        match constant::truth_of(&cond) {
+            Some(true) => return Some(Expr { span, ..a }),
+            Some(false) => return Some(Expr { span, ..b }),
+            None => {}
+        }
+        let Some(joined) = Shape::of(&a).join(&Shape::of(&b)) else {
+            return self.fail(|| types::ternary_mismatch(&a, &b));
+        };
+        let ty = joined.ty();
+        let then = Box::new(self.implicit(a, &ty)?);
+        let otherwise = Box::new(self.implicit(b, &ty)?);
+        Some(Expr { kind: ExprKind::Ternary { cond: Box::new(cond), then, otherwise }, ty, span })
+    }
+
+    /// `{ ...; x }`
+    fn block_value(&mut self, block: &ast::Block, span: Span) -> Option<Expr> {
+        self.probe.scopes.open();
+        let stmts = self.stmts(&block.stmts);
+        let value = match &block.value {
+            Some(value) => self.stored_value(value),
+            None => self.fail(|| types::block_without_value(span)),
+        };
+        self.probe.scopes.close();
+        let value = value?;
+        let ty = value.ty.clone();
+        Some(Expr { kind: ExprKind::Block(stmts, Box::new(value)), ty, span })
+    }
+
+    /// A condition: any scalar, or constant text (true if it is not empty).
+    pub(crate) fn condition(&mut self, expr: &ast::Expr) -> Option<Expr> {
+        let value = self.expr(expr)?;
+        let value = self.plain(value)?;
+        if let Some(truth) = constant::truth_of(&value) {
+            return Some(constant::boolean(truth, value.span));
+        }
+        if value.ty.is_scalar() && !matches!(value.ty, Type::Timestamp { .. } | Type::Point(_)) {
+            return Some(value);
+        }
+        self.fail(|| types::bad_condition(&value))
+    }
+}

@@ -1,0 +1,164 @@
+//! The table of builtins and functions: one record each, one file per family.
+//!
+//! What the checker, the "did you mean", the help and the manual know of a function is its record.
+
+mod aggregations;
+mod kinds;
+mod maps;
+mod options;
+mod output;
+mod place;
+mod process;
+mod strings;
+mod symbols;
+mod time;
+mod unsupported;
+
+use memql_grammar::ast::{Expr as AstExpr, Name, Span};
+
+use super::Checker;
+use crate::hir::{Expr, StmtKind};
+use crate::types::Agg;
+
+pub(crate) use output::fits;
+pub(crate) use unsupported::{Unsupported, find as unsupported};
+
+/// A builtin or function of the language.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its parameters and result, as the manual writes them.
+    pub signature: &'static str,
+    /// What it does, in one line.
+    pub doc: &'static str,
+    /// Whether it can be written without parentheses.
+    pub bare: bool,
+    /// The least number of arguments.
+    pub least: usize,
+    /// The largest number of arguments; any number without.
+    pub most: Option<usize>,
+    /// Whether it needs `--unsafe`.
+    pub is_unsafe: bool,
+    /// Whether its value may be left unused, since it does something.
+    pub effect: bool,
+    pub(crate) checks: Checks,
+}
+
+/// A call being checked.
+pub(crate) struct Call<'s> {
+    pub name: &'s Name,
+    pub args: &'s [AstExpr],
+    pub span: Span,
+}
+
+/// How a call is checked, by what it gives.
+#[derive(Clone, Copy)]
+pub(crate) enum Checks {
+    /// A value.
+    Value(fn(&mut Checker<'_>, &Call<'_>) -> Option<Expr>),
+    /// Nothing: a statement.
+    Effect(fn(&mut Checker<'_>, &Call<'_>) -> Option<StmtKind>),
+    /// An aggregation, which can only be assigned to a map.
+    Aggregation(fn(&mut Checker<'_>, &Call<'_>) -> Option<(Agg, Option<Expr>)>),
+}
+
+impl Entry {
+    /// An entry without arguments, to be completed by the methods below.
+    const fn new(name: &'static str, signature: &'static str, doc: &'static str, checks: Checks) -> Entry {
+        Entry {
+            name,
+            signature,
+            doc,
+            bare: false,
+            least: 0,
+            most: Some(0),
+            is_unsafe: false,
+            effect: false,
+            checks,
+        }
+    }
+
+    /// It can be written without parentheses.
+    const fn bare(mut self) -> Entry {
+        self.bare = true;
+        self
+    }
+
+    const fn takes(mut self, least: usize, most: usize) -> Entry {
+        self.least = least;
+        self.most = Some(most);
+        self
+    }
+
+    const fn takes_at_least(mut self, least: usize) -> Entry {
+        self.least = least;
+        self.most = None;
+        self
+    }
+
+    const fn needs_unsafe(mut self) -> Entry {
+        self.is_unsafe = true;
+        self
+    }
+
+    const fn with_effect(mut self) -> Entry {
+        self.effect = true;
+        self
+    }
+
+    /// Whether a call gives a value.
+    pub fn has_value(&self) -> bool {
+        matches!(self.checks, Checks::Value(_))
+    }
+
+    /// Whether it is an aggregation: `@x = count()`.
+    pub fn is_aggregation(&self) -> bool {
+        matches!(self.checks, Checks::Aggregation(_))
+    }
+}
+
+/// All builtins and functions, family by family.
+pub fn table() -> impl Iterator<Item = &'static Entry> {
+    let families: [&'static [Entry]; 10] = [
+        process::ENTRIES,
+        place::ENTRIES,
+        time::ENTRIES,
+        strings::ENTRIES,
+        symbols::ENTRIES,
+        maps::ENTRIES,
+        aggregations::ENTRIES,
+        output::ENTRIES,
+        kinds::ENTRIES,
+        options::ENTRIES,
+    ];
+    families.into_iter().flatten()
+}
+
+/// The builtin or function of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Entry> {
+    table().find(|e| e.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_not_also_unsupported() {
+        let mut names: Vec<&str> = table().map(|e| e.name).collect();
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(names.len(), before);
+        for name in names {
+            assert!(unsupported(name).is_none(), "{name} is both there and not");
+        }
+    }
+
+    #[test]
+    fn what_can_be_written_bare_takes_no_arguments_then() {
+        for entry in table().filter(|e| e.bare) {
+            assert_eq!(entry.least, 0, "{}", entry.name);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Where the probe is: `probe`, `func`, `retval`.
+
+use super::{Call, Checks, Entry};
+use crate::check::Checker;
+use crate::check::diagnostics::points;
+use crate::hir::{Builtin, Expr, ExprKind};
+use crate::types::{PointText, Type};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("probe", "string probe", "the attach point that fired, in full", Checks::Value(probe)).bare(),
+    Entry::new("func", "string func", "the function that the probe is on", Checks::Value(func)).bare(),
+    Entry::new(
+        "retval",
+        "uint64 retval",
+        "what the function returned; typed by BTF in `fexit`",
+        Checks::Value(retval),
+    )
+    .bare(),
+];
+
+fn point(which: PointText, call: &Call<'_>) -> Option<Expr> {
+    Some(Expr { kind: ExprKind::Builtin(Builtin::Point(which)), ty: Type::Point(which), span: call.span })
+}
+
+fn probe(_: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    point(PointText::Probe, call)
+}
+
+fn func(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    match checker.probe.points.iter().find(|p| p.function().is_none()) {
+        Some(other) => {
+            let (kind, at) = (other.kind(), checker.probe.span);
+            checker.fail(|| points::no_function(kind, call.span, at))
+        }
+        None => point(PointText::Func, call),
+    }
+}
+
+fn retval(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    checker.return_value(call.span)
+}

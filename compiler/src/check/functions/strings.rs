@@ -1,0 +1,205 @@
+//! Text and bytes.
+
+use memql_grammar::ast::{Expr as AstExpr, ExprKind as Ast};
+
+use super::{Call, Checks, Entry};
+use crate::check::diagnostics::functions as errors;
+use crate::check::type_expr::MAX_VALUE_BYTES;
+use crate::check::{Checker, compare, constant};
+use crate::hir::{Expr, ExprKind, StmtKind};
+use crate::types::{AddrSpace, Type};
+use memql_grammar::ast::BinaryOp;
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new("str", "string str(address [, uint64 length])", "the text at an address", Checks::Value(str))
+        .takes(1, 2),
+    Entry::new(
+        "buf",
+        "buffer buf(address or array [, uint64 length])",
+        "the bytes at an address",
+        Checks::Value(buf),
+    )
+    .takes(1, 2),
+    Entry::new("strlen", "uint64 strlen(string)", "how many bytes of text", Checks::Value(strlen))
+        .takes(1, 1),
+    Entry::new(
+        "strncmp",
+        "int64 strncmp(string, string, const n)",
+        "0 if the first n bytes are equal",
+        Checks::Value(strncmp),
+    )
+    .takes(3, 3),
+    Entry::new(
+        "strcontains",
+        "bool strcontains(string, const string)",
+        "whether a text is part of another",
+        Checks::Value(strcontains),
+    )
+    .takes(2, 2),
+    Entry::new(
+        "join",
+        "void join(char **argv [, const string delimiter])",
+        "prints an array of strings",
+        Checks::Effect(join),
+    )
+    .takes(1, 2),
+];
+
+/// The text that a parameter `$1` is, and what an address or string holds.
+fn str(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let arg = call.args.first()?;
+    let limit = match call.args.get(1) {
+        Some(len) => Some(length(checker, len)?),
+        None => None,
+    };
+    if let Ast::Positional(n) = arg.kind {
+        let given = (n as usize).checked_sub(1).and_then(|i| checker.run.positional.get(i));
+        let text = given.map_or(&[][..], |text| text.as_bytes());
+        return Some(constant::text(text, call.span));
+    }
+    let value = checker.stored_value(arg)?;
+    let (cap, len) = match limit {
+        None => (checker.settings.max_strlen, None),
+        Some(Length::Constant(n)) => (n, None),
+        Some(Length::Runtime(len)) => (checker.settings.max_strlen, Some(Box::new(len))),
+    };
+    if let Type::Str { cap: own } = value.ty {
+        return Some(if own <= cap { value } else { checker.convert(value, &Type::Str { cap })? });
+    }
+    let addr = Box::new(address(checker, call, value)?);
+    Some(Expr { kind: ExprKind::Str { addr, len }, ty: Type::Str { cap }, span: call.span })
+}
+
+/// A length argument.
+enum Length {
+    /// At least 1, within what values may take.
+    Constant(u32),
+    /// A `uint64`.
+    Runtime(Expr),
+}
+
+fn length(checker: &mut Checker<'_>, arg: &AstExpr) -> Option<Length> {
+    let value = checker.integer_argument(arg, &Type::U64)?;
+    match constant::value_of(&value) {
+        Some(n) if n >= 1 && n <= i128::from(MAX_VALUE_BYTES) => Some(Length::Constant(n as u32)),
+        Some(n) => checker.fail(|| errors::bad_length(n, arg.span)),
+        None => Some(Length::Runtime(value)),
+    }
+}
+
+/// An operand as an address: a pointer, or an integer that is one.
+fn address(checker: &mut Checker<'_>, call: &Call<'_>, value: Expr) -> Option<Expr> {
+    match &value.ty {
+        Type::Ptr { .. } => Some(value),
+        Type::Int { bits: 64, .. } => {
+            let ty =
+                Type::Ptr { to: Box::new(Type::Int { bits: 8, signed: true }), space: AddrSpace::Unknown };
+            checker.convert(value, &ty)
+        }
+        _ => checker.fail(|| errors::not_an_address(call.name, &value)),
+    }
+}
+
+fn buf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let arg = call.args.first()?;
+    let value = checker.stored_value(arg)?;
+    let limit = match call.args.get(1) {
+        Some(len) => Some(length(checker, len)?),
+        None => None,
+    };
+    let span = call.span;
+    let (addr, size) = match value.kind {
+        // An array in memory: from its own address, at most its own size.
+        ExprKind::Load { addr, offset, bits: None }
+            if matches!(value.ty, Type::Array { .. } | Type::Str { .. } | Type::Struct(_)) =>
+        {
+            let size = value.ty.size();
+            let ty = addr.ty.clone();
+            let right = Box::new(Expr::int(offset, Type::I64, span));
+            (Expr { kind: ExprKind::Binary { op: BinaryOp::Add, left: addr, right }, ty, span }, Some(size))
+        }
+        _ => (address(checker, call, value)?, None),
+    };
+    let full = |n: u32| Expr::int(i64::from(n), Type::U64, span);
+    let (cap, len) = match (limit, size) {
+        (Some(Length::Constant(n)), size) => {
+            let n = size.map_or(n, |s| n.min(s.max(1)));
+            (n, full(n))
+        }
+        (Some(Length::Runtime(len)), size) => (size.unwrap_or(checker.settings.max_strlen), len),
+        (None, Some(size)) if size > 0 => (size, full(size)),
+        (None, _) => return checker.fail(|| errors::buffer_length_missing(span)),
+    };
+    Some(Expr {
+        kind: ExprKind::Buf { addr: Box::new(addr), len: Box::new(len) },
+        ty: Type::Buf { cap },
+        span,
+    })
+}
+
+/// An operand as text: strings, and pointers to it.
+fn text(checker: &mut Checker<'_>, call: &Call<'_>, at: usize) -> Option<Expr> {
+    let value = checker.stored_value(call.args.get(at)?)?;
+    let value = checker.point_text(value);
+    match &value.ty {
+        Type::Str { .. } => Some(value),
+        Type::Ptr { to, .. } if to.size() == 1 => {
+            let (span, cap) = (value.span, checker.settings.max_strlen);
+            Some(Expr {
+                kind: ExprKind::Str { addr: Box::new(value), len: None },
+                ty: Type::Str { cap },
+                span,
+            })
+        }
+        _ => checker.fail(|| errors::not_text(call.name, &value)),
+    }
+}
+
+fn strlen(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let value = text(checker, call, 0)?;
+    if let Some(bytes) = constant::text_of(&value) {
+        return Some(constant::constant(bytes.len() as i128, Type::U64, call.span));
+    }
+    Some(Expr { kind: ExprKind::StrLen(Box::new(value)), ty: Type::U64, span: call.span })
+}
+
+fn strncmp(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let (a, b) = (text(checker, call, 0), text(checker, call, 1));
+    let n = checker.constant_integer(call, 2, "how many bytes to compare");
+    let (a, b, n) = (a?, b?, n?);
+    let span = call.span;
+    let Ok(n) = u32::try_from(n) else {
+        return checker.fail(|| errors::bad_length(n, call.args[2].span));
+    };
+    if let (Some(x), Some(y)) = (constant::text_of(&a), constant::text_of(&b)) {
+        let cut = |t: &[u8]| t.iter().copied().take(n as usize).collect::<Vec<u8>>();
+        return Some(constant::constant(i128::from(cut(x) != cut(y)), Type::I64, span));
+    }
+    let mut differs = compare::equal(BinaryOp::Ne, a, b, span);
+    if let ExprKind::Equal { len, .. } = &mut differs.kind {
+        *len = Some(n);
+    }
+    checker.convert(differs, &Type::I64)
+}
+
+fn strcontains(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let haystack = text(checker, call, 0);
+    let needle = checker.constant_text(call, 1, "the text to look for");
+    let (haystack, needle) = (haystack?, needle?.into_bytes());
+    let span = call.span;
+    if let Some(bytes) = constant::text_of(&haystack) {
+        let found = needle.is_empty() || bytes.windows(needle.len()).any(|w| w == needle);
+        return Some(constant::boolean(found, span));
+    }
+    Some(Expr { kind: ExprKind::StrContains { haystack: Box::new(haystack), needle }, ty: Type::Bool, span })
+}
+
+fn join(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
+    let value = checker.stored_value(call.args.first()?)?;
+    let delimiter = match call.args.get(1) {
+        Some(_) => checker.constant_text(call, 1, "the delimiter")?,
+        None => " ".to_owned(),
+    };
+    let argv = address(checker, call, value)?;
+    Some(StmtKind::Join { argv, delimiter })
+}

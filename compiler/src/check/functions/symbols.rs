@@ -1,0 +1,194 @@
+//! Stacks, symbols and addresses.
+
+use memql_grammar::ast::{Expr as AstExpr, ExprKind as Ast, Span};
+
+use super::{Call, Checks, Entry};
+use crate::attach::{AttachPoint, ProgramKind};
+use crate::check::diagnostics::{functions as errors, points};
+use crate::check::{Checker, constant};
+use crate::hir::{Builtin, Expr, ExprKind};
+use crate::types::{AddrSpace, StackMode, StackType, Type};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry::new(
+        "kstack",
+        "kstack_t kstack, kstack([mode,] [limit])",
+        "the kernel's call stack",
+        Checks::Value(|k, c| stack(k, c, false)),
+    )
+    .bare()
+    .takes(0, 2),
+    Entry::new(
+        "ustack",
+        "ustack_t ustack, ustack([mode,] [limit])",
+        "the process's call stack",
+        Checks::Value(|k, c| stack(k, c, true)),
+    )
+    .bare()
+    .takes(0, 2),
+    Entry::new(
+        "ksym",
+        "ksym_t ksym(uint64 address)",
+        "a kernel address, printed as a symbol",
+        Checks::Value(ksym),
+    )
+    .takes(1, 1),
+    Entry::new(
+        "usym",
+        "usym_t usym(uint64 address)",
+        "an address of the process, printed as a symbol",
+        Checks::Value(usym),
+    )
+    .takes(1, 1),
+    Entry::new(
+        "kaddr",
+        "uint64 *kaddr(const string symbol)",
+        "the address of a kernel symbol",
+        Checks::Value(kaddr),
+    )
+    .takes(1, 1),
+    Entry::new(
+        "uaddr",
+        "uint64 *uaddr(const string symbol)",
+        "the address of a symbol of the traced file",
+        Checks::Value(uaddr),
+    )
+    .takes(1, 1),
+    Entry::new(
+        "reg",
+        "uint64 reg(const string register)",
+        "a register at a kprobe or uprobe",
+        Checks::Value(reg),
+    )
+    .takes(1, 1),
+];
+
+/// The names of stack modes.
+pub(crate) const MODES: &[(&str, StackMode)] = &[
+    ("bpftrace", StackMode::Bpftrace),
+    ("perf", StackMode::Perf),
+    ("raw", StackMode::Raw),
+    ("build_id", StackMode::BuildId),
+    ("bcc", StackMode::Bcc),
+];
+
+fn stack(checker: &mut Checker<'_>, call: &Call<'_>, user: bool) -> Option<Expr> {
+    let (mut mode, mut limit) = (checker.settings.stack_mode, None);
+    for arg in call.args {
+        match named_mode(arg) {
+            Some(named) => mode = named,
+            None if limit.is_none() => limit = Some(stack_limit(checker, call, arg)?),
+            None => return checker.fail(|| errors::unknown_mode(call.name, arg.span, &mode_names())),
+        }
+    }
+    if mode == StackMode::BuildId && !user {
+        return checker.fail(|| errors::build_id_of_kernel(call.span));
+    }
+    let limit = limit.unwrap_or_else(|| checker.target.features().max_stack);
+    let ty = Type::Stack(StackType { user, limit, mode });
+    Some(Expr { kind: ExprKind::Builtin(Builtin::Stack), ty, span: call.span })
+}
+
+fn named_mode(arg: &AstExpr) -> Option<StackMode> {
+    let Ast::Ident(name) = &arg.kind else { return None };
+    MODES.iter().find(|(n, _)| *n == name.text).map(|(_, mode)| *mode)
+}
+
+fn stack_limit(checker: &mut Checker<'_>, call: &Call<'_>, arg: &AstExpr) -> Option<u32> {
+    if matches!(arg.kind, Ast::Ident(_)) && checker.enumerator(&ident_text(arg)).is_none() {
+        return checker.fail(|| errors::unknown_mode(call.name, arg.span, &mode_names()));
+    }
+    let value = checker.stored_value(arg)?;
+    let most = checker.target.features().max_stack;
+    match constant::value_of(&value) {
+        Some(n) if n < 1 => checker.fail(|| errors::stack_limit(n, most, arg.span)),
+        Some(n) => {
+            if n > i128::from(most) {
+                checker.warn(|| errors::stack_limit_lowered(n, most, arg.span));
+            }
+            Some(n.min(i128::from(most)) as u32)
+        }
+        None => checker.fail(|| errors::not_a_constant(call.name, "the number of frames", arg.span)),
+    }
+}
+
+fn ident_text(arg: &AstExpr) -> String {
+    match &arg.kind {
+        Ast::Ident(name) => name.text.clone(),
+        _ => String::new(),
+    }
+}
+
+fn mode_names() -> Vec<&'static str> {
+    MODES.iter().map(|m| m.0).collect()
+}
+
+fn ksym(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    symbol(checker, call, Type::Ksym)
+}
+
+fn usym(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    symbol(checker, call, Type::Usym)
+}
+
+fn symbol(checker: &mut Checker<'_>, call: &Call<'_>, ty: Type) -> Option<Expr> {
+    let value = checker.integer_argument(call.args.first()?, &Type::U64)?;
+    Some(Expr { kind: ExprKind::Cast(Box::new(value)), ty, span: call.span })
+}
+
+fn address(value: u64, space: AddrSpace, span: Span) -> Expr {
+    constant::constant(i128::from(value), Type::Ptr { to: Box::new(Type::U64), space }, span)
+}
+
+fn kaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let name = checker.constant_text(call, 0, "the symbol's name")?;
+    match checker.target.kernel_symbol(&name) {
+        Ok(Some(value)) => Some(address(value, AddrSpace::Kernel, call.span)),
+        Ok(None) => checker.fail(|| errors::unknown_symbol(&name, "the kernel", call.args[0].span)),
+        Err(error) => checker.fail(|| points::fact(call.span, &error)),
+    }
+}
+
+fn uaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let name = checker.constant_text(call, 0, "the symbol's name")?;
+    let path = match checker.probe.points.first() {
+        Some(AttachPoint::Uprobe { path, .. }) => path.clone(),
+        Some(other) => {
+            let (kind, at) = (other.kind(), checker.probe.span);
+            return checker.fail(|| errors::only_in_uprobes(call.name, kind, call.span, at));
+        }
+        None => return None,
+    };
+    match checker.target.user_symbol(&path, &name) {
+        Ok(Some(value)) => Some(address(value, AddrSpace::User, call.span)),
+        Ok(None) => checker.fail(|| errors::unknown_symbol(&name, &path, call.args[0].span)),
+        Err(error) => checker.fail(|| points::fact(call.span, &error)),
+    }
+}
+
+fn reg(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let name = checker.constant_text(call, 0, "the register's name")?;
+    let kind = checker.probe.kind()?;
+    let registers = crate::arch::registers(checker.target.features().arch);
+    if !matches!(
+        kind,
+        ProgramKind::Kprobe
+            | ProgramKind::Kretprobe
+            | ProgramKind::Uprobe
+            | ProgramKind::Uretprobe
+            | ProgramKind::PerfEvent
+    ) {
+        let at = checker.probe.span;
+        return checker.fail(|| errors::no_registers(kind, call.span, at));
+    }
+    match registers.named(&name) {
+        Some(offset) => {
+            let kind = ExprKind::CtxLoad { offset, bytes: 8, signed: false };
+            Some(Expr { kind, ty: Type::U64, span: call.span })
+        }
+        None => {
+            let names = registers.named.iter().map(|r| r.0);
+            checker.fail(|| errors::unknown_register(&name, names, call.args[0].span))
+        }
+    }
+}

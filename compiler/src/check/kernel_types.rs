@@ -1,0 +1,79 @@
+//! The kernel's types, asked for only when a script names one: reading BTF costs start-up time.
+
+use memql_grammar::ast::{Name, Span};
+
+use super::Checker;
+use super::diagnostics::{names, points};
+use crate::btf::{Btf, Field};
+use crate::types::{AddrSpace, StructRef, Type};
+
+impl Checker<'_> {
+    /// The kernel's BTF, or a finding at the place that needs it.
+    pub(crate) fn btf(&mut self, span: Span, what: &str) -> Option<&Btf> {
+        let target = self.target;
+        match target.btf() {
+            Ok(btf) => Some(btf),
+            Err(error) => self.fail(|| points::needs_btf(span, what, &error)),
+        }
+    }
+
+    /// `struct name` or `union name`.
+    pub(crate) fn kernel_struct(&mut self, name: &Name, is_union: bool) -> Option<Type> {
+        let keyword = if is_union { "union" } else { "struct" };
+        let what = format!("{keyword} {}", name.text);
+        let btf = self.btf(name.span, &what)?;
+        let id = if is_union { btf.union_named(&name.text) } else { btf.struct_named(&name.text) };
+        match id {
+            Some(id) => Some(btf.lang_type(id, AddrSpace::Kernel)),
+            None => {
+                let close = btf.similar_types(&name.text);
+                self.fail(|| names::unknown_kernel_type(&what, name.span, &close))
+            }
+        }
+    }
+
+    /// `enum name`
+    pub(crate) fn kernel_enum(&mut self, name: &Name) -> Option<Type> {
+        let what = format!("enum {}", name.text);
+        let btf = self.btf(name.span, &what)?;
+        match btf.enum_named(&name.text) {
+            Some(id) => Some(btf.lang_type(id, AddrSpace::Kernel)),
+            None => {
+                let close = btf.similar_types(&name.text);
+                self.fail(|| names::unknown_kernel_type(&what, name.span, &close))
+            }
+        }
+    }
+
+    /// A typedef of the kernel; quiet where there is none.
+    pub(crate) fn kernel_typedef(&mut self, name: &str, span: Span) -> Option<Type> {
+        let _ = span;
+        let btf = self.target.btf().ok()?;
+        let id = btf.typedef_named(name)?;
+        Some(btf.lang_type(id, AddrSpace::Kernel))
+    }
+
+    /// An enumerator of the kernel: its value and its enum.
+    pub(crate) fn enumerator(&mut self, name: &str) -> Option<(i128, Type)> {
+        // Enumerators are upper case nearly without exception; a misspelt builtin must not read BTF.
+        if !name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_') {
+            return None;
+        }
+        let btf = self.target.btf().ok()?;
+        let (value, id) = btf.enumerator(name)?;
+        Some((i128::from(value), btf.lang_type(id, AddrSpace::Kernel)))
+    }
+
+    /// A struct's field, or a finding that lists those there are.
+    pub(crate) fn struct_field(&mut self, of: &StructRef, name: &Name) -> Option<Field> {
+        let shown = Type::Struct(of.clone()).to_string();
+        let btf = self.btf(name.span, &shown)?;
+        match btf.field(of.id, &name.text) {
+            Some(field) => Some(field),
+            None => {
+                let fields: Vec<String> = btf.fields(of.id).into_iter().map(|f| f.name).collect();
+                self.fail(|| names::unknown_struct_field(&shown, name, &fields))
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Checking: an AST becomes a checked tree ([`hir::Script`]), or diagnostics.
+//!
+//! ```text
+//! settings, options           constants of the run
+//! -> probes                   constant predicates, expansion, one variant per layout   points.rs
+//! -> walks to a fixpoint      what variables and maps hold                             slots.rs
+//! -> final walk               the checked tree, and every finding
+//! ```
+//!
+//! A walk visits every variant of every probe. Statements and expressions give `None` where their
+//! meaning is not known: in the walks that infer, because it is not known yet; in the final walk,
+//! because the reason has been reported. So one mistake is reported once, and hides no other.
+//!
+//! What always holds: after success the tree keeps every promise of [`hir`]; no input panics; the
+//! depth of recursion is that of the AST, which the grammar bounds.
+
+mod args;
+mod arithmetic;
+mod assign;
+mod call;
+mod compare;
+mod constant;
+mod convert;
+pub mod diagnostics;
+mod expr;
+mod field;
+mod functions;
+mod kernel_types;
+mod map;
+mod options;
+mod points;
+mod probe;
+mod report;
+mod run;
+mod scope;
+mod settings;
+mod shape;
+mod slots;
+mod stmt;
+pub mod text;
+mod type_expr;
+mod uses;
+mod variable;
+
+use std::collections::{BTreeMap, HashSet};
+
+use cranelift_entity::PrimaryMap;
+use memql_grammar::ast::{self, Span};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::hir::{self, MapId};
+use crate::target::Target;
+
+pub use diagnostics::syntax::syntax_diagnostics;
+pub use functions::{Entry, table};
+pub use options::{OptionSpec, OptionType, script_options};
+pub use run::{OptionValue, RunConfig};
+pub use settings::{SettingDoc, setting_docs};
+
+use options::OptionConstants;
+use points::Variant;
+use probe::ProbeState;
+use settings::ScriptSettings;
+use slots::Slots;
+
+/// How often the types of variables and maps are looked at again before giving up; each walk settles
+/// at least one more of a chain of assignments that runs against the order of the script.
+const MAX_WALKS: usize = 100;
+
+/// Checks a script for a target and a run. On success, the warnings come with the checked tree.
+///
+/// # Errors
+/// All findings in source order, warnings included, if at least one is an error.
+pub fn check(
+    script: &ast::Script,
+    target: &dyn Target,
+    run: &RunConfig,
+) -> Result<(hir::Script, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut checker = Checker::new(script, target, run);
+    let variants = points::variants(&mut checker, script);
+    if !variants.is_empty() {
+        checker.infer(&variants);
+        if variants.iter().any(|v| !v.live) && checker.before.fill_unknown_maps() {
+            checker.infer(&variants);
+        }
+        let probes = checker.walk(&variants, Walk::Final);
+        checker.finish(probes)
+    } else {
+        if !checker.has_errors() {
+            checker.report(diagnostics::points::nothing_to_run(script));
+        }
+        Err(checker.into_findings())
+    }
+}
+
+/// What a walk over the script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// To learn types.
+    Infer,
+    /// To build the tree and report.
+    Final,
+}
+
+/// The state of checking one script.
+pub(crate) struct Checker<'a> {
+    pub(crate) target: &'a dyn Target,
+    pub(crate) run: &'a RunConfig,
+    pub(crate) options: OptionConstants,
+    pub(crate) settings: ScriptSettings,
+    /// Declared maps by name.
+    pub(crate) declared: BTreeMap<String, &'a ast::MapDecl>,
+    /// What the walk before learned.
+    pub(crate) before: Slots,
+    /// What this walk has learned.
+    pub(crate) now: Slots,
+    pub(crate) walk: Walk,
+    /// The maps met in this walk, by id and by name.
+    pub(crate) maps: PrimaryMap<MapId, String>,
+    pub(crate) map_ids: BTreeMap<String, MapId>,
+    pub(crate) time_formats: Vec<String>,
+    pub(crate) probe: ProbeState,
+    findings: Vec<Diagnostic>,
+    seen: HashSet<(&'static str, Span, String)>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(script: &'a ast::Script, target: &'a dyn Target, run: &'a RunConfig) -> Checker<'a> {
+        let mut findings = Vec::new();
+        let settings = ScriptSettings::of(script, run, &mut findings);
+        let options = OptionConstants::of(script, run, &mut findings);
+        let mut checker = Checker {
+            target,
+            run,
+            options,
+            settings,
+            declared: BTreeMap::new(),
+            before: Slots::default(),
+            now: Slots::default(),
+            walk: Walk::Infer,
+            maps: PrimaryMap::new(),
+            map_ids: BTreeMap::new(),
+            time_formats: Vec::new(),
+            probe: ProbeState::default(),
+            findings,
+            seen: HashSet::new(),
+        };
+        map::declare_all(&mut checker, script);
+        checker
+    }
+
+    /// Walks until nothing new is learned; what is known already stays.
+    fn infer(&mut self, variants: &[Variant<'a>]) {
+        for _ in 0..MAX_WALKS {
+            let _ = self.walk(variants, Walk::Infer);
+            let mut learned = std::mem::take(&mut self.now);
+            learned.keep_filled(&self.before);
+            let settled = learned == self.before;
+            self.before = learned;
+            if settled {
+                break;
+            }
+        }
+    }
+
+    /// One walk over the script.
+    fn walk(&mut self, variants: &[Variant<'a>], walk: Walk) -> Vec<hir::Probe> {
+        self.walk = walk;
+        self.now = Slots::default();
+        self.maps.clear();
+        self.map_ids.clear();
+        self.time_formats.clear();
+        let mut probes = Vec::new();
+        for (index, variant) in variants.iter().enumerate() {
+            if variant.live || walk == Walk::Infer {
+                probes.extend(self.probe(variant, index));
+            }
+        }
+        probes
+    }
+
+    fn finish(mut self, probes: Vec<hir::Probe>) -> Result<(hir::Script, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let maps = map::build_all(&mut self);
+        if self.has_errors() {
+            return Err(self.into_findings());
+        }
+        let script = hir::Script {
+            maps,
+            probes,
+            time_formats: std::mem::take(&mut self.time_formats),
+            settings: self.settings.plan.clone(),
+            license: self.settings.license.clone(),
+        };
+        Ok((script, self.into_findings()))
+    }
+
+    /// Whether findings are kept: only the final walk's are, earlier ones know too little.
+    pub(crate) fn is_final(&self) -> bool {
+        self.walk == Walk::Final
+    }
+
+    /// Adds a finding, once: probes with several layouts are checked several times.
+    pub(crate) fn report(&mut self, finding: Diagnostic) {
+        if self.seen.insert((finding.code, finding.primary.0, finding.title.clone())) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Reports in the final walk, and gives the nothing that stands for a reported mistake.
+    pub(crate) fn fail<T>(&mut self, finding: impl FnOnce() -> Diagnostic) -> Option<T> {
+        if self.is_final() {
+            let finding = finding();
+            self.report(finding);
+        }
+        None
+    }
+
+    /// Warns in the final walk.
+    pub(crate) fn warn(&mut self, finding: impl FnOnce() -> Diagnostic) {
+        if self.is_final() {
+            let finding = finding();
+            self.report(finding);
+        }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.findings.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    fn into_findings(mut self) -> Vec<Diagnostic> {
+        self.findings.sort_by_key(|d| d.primary.0);
+        self.findings
+    }
+}

@@ -1,0 +1,230 @@
+//! Attach points: from what a script writes to the concrete points of this kernel.
+//!
+//! ```text
+//! uprobe:$lib:malloc  ->  options and parameters put in  ->  providers::expand  ->  concrete points
+//! a || b              ->  the first alternative that this kernel has
+//! ```
+//!
+//! Probes whose predicate is a constant that is never true are dropped before any of it: they cannot
+//! be missing. The points of a probe are then cut into variants within which its body means the same.
+
+use std::collections::BTreeSet;
+
+use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
+
+use super::diagnostics::points as errors;
+use super::uses::Uses;
+use super::{Checker, Walk, constant};
+use crate::attach::{AttachPoint, ProgramKind};
+use crate::diagnostic::Diagnostic;
+use crate::plan::MissingProbes;
+use crate::providers::{ExpandError, expand};
+use crate::target::TracepointField;
+
+/// Points of a probe that its body cannot tell apart.
+pub(crate) struct Variant<'a> {
+    /// The probe.
+    pub probe: &'a ast::Probe,
+    /// Its points; of one program type. None for a probe that never runs.
+    pub points: Vec<AttachPoint>,
+    /// Whether it runs; one that does not still tells what its maps hold.
+    pub live: bool,
+    /// Its attach points in the source.
+    pub span: Span,
+}
+
+/// The variants of all probes, in source order; empty if nothing would run.
+pub(crate) fn variants<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -> Vec<Variant<'a>> {
+    let mut all = Vec::new();
+    let (mut points_in_all, mut programs) = (0usize, 0usize);
+    for item in &script.items {
+        let Item::Probe(probe) = item else { continue };
+        let span = probe.points.iter().map(|p| p.span).reduce(Span::to).unwrap_or(probe.span);
+        if never_runs(checker, probe) {
+            all.push(Variant { probe, points: Vec::new(), live: false, span });
+            continue;
+        }
+        let points = expand_all(checker, probe);
+        points_in_all += points.len();
+        if points_in_all > checker.settings.max_probes {
+            checker.report(errors::too_many_points(points_in_all, checker.settings.max_probes, span));
+            return Vec::new();
+        }
+        let groups = split(checker, probe, points);
+        if groups.is_empty() {
+            all.push(Variant { probe, points: Vec::new(), live: false, span });
+        }
+        programs +=
+            groups.iter().map(|g| if g[0].kind().one_point_each() { g.len() } else { 1 }).sum::<usize>();
+        if programs > checker.settings.max_programs {
+            checker.report(errors::too_many_programs(programs, checker.settings.max_programs, span));
+            return Vec::new();
+        }
+        all.extend(groups.into_iter().map(|points| Variant { probe, points, live: true, span }));
+    }
+    // Without a live probe there is nothing to check against; what is missing was reported.
+    if all.iter().any(|v| v.live) { all } else { Vec::new() }
+}
+
+/// Whether the predicate is constant and false, whatever the point.
+fn never_runs(checker: &mut Checker<'_>, probe: &ast::Probe) -> bool {
+    let Some(predicate) = &probe.predicate else { return false };
+    checker.walk = Walk::Infer;
+    checker.probe = super::ProbeState::default();
+    let value = checker.condition(predicate);
+    checker.now = super::Slots::default();
+    value.as_ref().and_then(constant::truth_of) == Some(false)
+}
+
+/// All points of a probe, each once.
+fn expand_all(checker: &mut Checker<'_>, probe: &ast::Probe) -> Vec<AttachPoint> {
+    let mut points: Vec<AttachPoint> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for point in &probe.points {
+        match expand_point(checker, point) {
+            Ok(found) => points.extend(found.into_iter().filter(|p| seen.insert(p.to_string()))),
+            Err(finding) => match (checker.settings.plan.missing_probes, errors::is_missing(finding.code)) {
+                (MissingProbes::Ignore, true) => {}
+                (MissingProbes::Warn, true) => checker.report(errors::as_warning(*finding)),
+                _ => checker.report(*finding),
+            },
+        }
+    }
+    points
+}
+
+/// The points of the first alternative that this kernel has.
+fn expand_point(
+    checker: &mut Checker<'_>,
+    point: &ast::AttachPoint,
+) -> Result<Vec<AttachPoint>, Box<Diagnostic>> {
+    let mut reasons = Vec::new();
+    for spec in &point.alternatives {
+        match expand_spec(checker, spec) {
+            Ok(points) => return Ok(points),
+            // A mistake in the text is one on every kernel: no fall-back hides it.
+            Err(finding) if !errors::is_absence(finding.code) => return Err(finding),
+            Err(finding) => reasons.push(finding),
+        }
+    }
+    match reasons.len() {
+        1 => Err(reasons.remove(0)),
+        _ => Err(Box::new(errors::no_alternative(point.span, reasons))),
+    }
+}
+
+fn expand_spec(checker: &mut Checker<'_>, spec: &AttachSpec) -> Result<Vec<AttachPoint>, Box<Diagnostic>> {
+    let spec = substitute(checker, spec)?;
+    expand(&spec, checker.target).map_err(|error| Box::new(expand_error(&spec, error)))
+}
+
+fn expand_error(spec: &AttachSpec, error: ExpandError) -> Diagnostic {
+    let at = |part: usize| spec.parts.get(part).map_or(spec.span, |p| p.span);
+    match error {
+        ExpandError::Malformed { part, message, help } => errors::malformed(at(part), &message, help),
+        ExpandError::UnknownProvider { similar } => errors::unknown_provider(spec, &similar),
+        ExpandError::NotFound { part, message, similar } => errors::not_found(at(part), &message, &similar),
+        ExpandError::Unsupported { message, help } => errors::unsupported(spec.span, &message, help),
+        ExpandError::Fact(error) => errors::fact(spec.span, &error),
+    }
+}
+
+/// Puts in positional parameters (`$1`) and options (`$name`).
+fn substitute(checker: &Checker<'_>, spec: &AttachSpec) -> Result<AttachSpec, Box<Diagnostic>> {
+    let mut parts = Vec::with_capacity(spec.parts.len());
+    for part in &spec.parts {
+        parts.push(Name { text: substitute_part(checker, part)?, span: part.span });
+    }
+    Ok(AttachSpec { parts, span: spec.span })
+}
+
+fn substitute_part(checker: &Checker<'_>, part: &Name) -> Result<String, Box<Diagnostic>> {
+    let mut out = String::new();
+    let mut rest = part.text.as_str();
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let word: String =
+            rest[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        rest = &rest[at + 1 + word.len()..];
+        let value = match word.parse::<usize>() {
+            Ok(n) => n.checked_sub(1).and_then(|i| checker.run.positional.get(i)).cloned(),
+            Err(_) => checker.options.text(&word),
+        };
+        match value {
+            Some(value) => out.push_str(&value),
+            None if word.starts_with(|c: char| c.is_ascii_digit()) => {
+                return Err(Box::new(errors::parameter_missing(&word, part.span)));
+            }
+            // Symbols can contain a `$` of their own.
+            None if at > 0 || word.is_empty() => {
+                out.push('$');
+                out.push_str(&word);
+            }
+            None => return Err(Box::new(errors::no_such_option(&word, part.span, checker.options.names()))),
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Cuts points into groups of one program type within which the body means the same.
+fn split(checker: &mut Checker<'_>, probe: &ast::Probe, points: Vec<AttachPoint>) -> Vec<Vec<AttachPoint>> {
+    let uses = Uses::of(probe);
+    let mut groups: Vec<(GroupKey, Vec<AttachPoint>)> = Vec::new();
+    for point in points {
+        let key = group_key(checker, &uses, &point);
+        match groups.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, group)) => group.push(point),
+            None => groups.push((key, vec![point])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// What points must have in common to share a body.
+#[derive(PartialEq)]
+struct GroupKey {
+    kind: ProgramKind,
+    /// The point itself, where nothing less will do.
+    point: Option<String>,
+    /// The file, for `uaddr`.
+    file: Option<String>,
+    /// The fields that the body uses, and whether their addresses are the user's.
+    fields: Option<(bool, Vec<Option<TracepointField>>)>,
+    /// Whether the point has a function: what `func` needs.
+    has_function: bool,
+}
+
+fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> GroupKey {
+    let kind = point.kind();
+    let own = uses.point_text || (uses.layout() && kind.one_point_each());
+    let mut key = GroupKey {
+        kind,
+        point: own.then(|| point.to_string()),
+        file: None,
+        fields: None,
+        has_function: point.function().is_some(),
+    };
+    match point {
+        AttachPoint::Uprobe { path, .. } if uses.file => key.file = Some(path.clone()),
+        AttachPoint::Tracepoint { category, name } if uses.layout() => {
+            // A format that cannot be read is reported by the body's check, which reads it again.
+            let all = checker
+                .target
+                .tracepoint(category, name)
+                .ok()
+                .flatten()
+                .map(|f| f.fields)
+                .unwrap_or_default();
+            let used = match uses.all_fields {
+                true => all.into_iter().map(Some).collect(),
+                false => {
+                    uses.fields.iter().map(|name| all.iter().find(|f| f.name == *name).cloned()).collect()
+                }
+            };
+            key.fields = Some((category == "syscalls", used));
+        }
+        _ => {}
+    }
+    key
+}

@@ -1,0 +1,34 @@
+//! What the command line and the environment add to a script: the things that make the same script
+//! check differently from one run to the next.
+
+use std::collections::BTreeMap;
+
+/// What a run was started with.
+#[derive(Clone, Debug, Default)]
+pub struct RunConfig {
+    /// The process that `-p` names.
+    pub pid: Option<u32>,
+    /// The process that `-c` started: `cpid`.
+    pub child: Option<u32>,
+    /// `--unsafe`: functions that act on the system are allowed.
+    pub allow_unsafe: bool,
+    /// The script's positional parameters: `$1` is the first.
+    pub positional: Vec<String>,
+    /// The script's named parameters, for `getopt`; a name without a value is empty.
+    pub named: BTreeMap<String, String>,
+    /// The values of declared options that were given; the others keep their defaults.
+    pub options: BTreeMap<String, OptionValue>,
+    /// Environment variables that set settings (`BPFTRACE_*`, `MEMQL_*`), by full name.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The value of a script option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionValue {
+    /// Of a `bool`.
+    Bool(bool),
+    /// Of an integer type; in that type's range.
+    Int(i128),
+    /// Of a `string`.
+    Str(String),
+}

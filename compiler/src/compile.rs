@@ -1,0 +1,71 @@
+//! The pipeline: a syntax tree becomes an object and a plan, stage by stage.
+
+use memql_grammar::ast;
+
+use crate::check::{self, RunConfig};
+use crate::diagnostic::Diagnostic;
+use crate::emit::EmitError;
+use crate::ir::Module;
+use crate::plan::Compiled;
+use crate::target::Target;
+use crate::{emit, lower, passes};
+use memql_grammar::ast::Span;
+
+/// A script's name and text, for line information.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file's name, or a stand-in such as `-e`.
+    pub name: &'a str,
+    /// The text that the tree was parsed from.
+    pub text: &'a str,
+}
+
+/// Everything that compiling a script yields.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// The object and how to run it.
+    pub compiled: Compiled,
+    /// The optimised IR, as it was emitted.
+    pub module: Module,
+    /// The instructions in words.
+    pub assembly: String,
+    /// What the user should know though the script runs.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Compiles a script for a target.
+///
+/// # Errors
+/// All errors found, in source order.
+pub fn compile(
+    source: Source<'_>,
+    tree: &ast::Script,
+    target: &dyn Target,
+    run: &RunConfig,
+) -> Result<Compilation, Vec<Diagnostic>> {
+    let features = target.features();
+    let (script, warnings) = check::check(tree, target, run)?;
+    let config = lower::Config { pid: run.pid.or(run.child), features: features.clone() };
+    let lower::Lowered { mut module, plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
+    passes::optimise(&mut module);
+    let names: Vec<String> = module.programs.iter().map(|p| p.name.clone()).collect();
+    let emitted = emit::back_end(&mut module, features, scratch_busy, source.name, source.text)
+        .map_err(|error| vec![too_large(&error, &names, &probe_spans)])?;
+    Ok(Compilation {
+        compiled: Compiled { object: emitted.object, plan },
+        module,
+        assembly: emitted.asm,
+        warnings,
+    })
+}
+
+/// A probe that does not fit what the kernel gives a program.
+fn too_large(error: &EmitError, names: &[String], spans: &[Span]) -> Diagnostic {
+    let program = match error {
+        EmitError::Stack { program, .. } | EmitError::Scratch { program, .. } => Some(program),
+        EmitError::Object(_) => None,
+    };
+    let span = names.iter().zip(spans).find(|(name, _)| Some(*name) == program).map(|(_, span)| *span);
+    Diagnostic::error("E0802", error.to_string(), span.unwrap_or_default(), "this probe")
+        .help("use fewer or shorter variables and keys, or split the probe in two")
+}

@@ -1,0 +1,26 @@
+//! memql's compiler: an AST becomes an eBPF object and a plan to run it.
+//!
+//! Pure: no files, no system calls, no clock, no environment. What it needs to know of a kernel
+//! reaches it as a [`target::Target`]. Same script, same target, same bytes.
+
+pub mod alloc;
+pub mod arch;
+pub mod attach;
+pub mod btf;
+pub mod check;
+pub mod compile;
+pub mod diagnostic;
+pub mod emit;
+pub mod format;
+pub mod helpers;
+pub mod hir;
+mod hir_walk;
+pub mod interpret;
+pub mod ir;
+pub mod lower;
+pub mod passes;
+pub mod plan;
+pub mod providers;
+pub mod scratch;
+pub mod target;
+pub mod types;

@@ -1,0 +1,564 @@
+//! Values that live in memory: strings, buffers, tuples, structs, arrays, stacks.
+//!
+//! A [`Place`] is where such a value is. [`ProgramLowering::write`] builds a value where it is
+//! wanted (a key, a variable, an event), so that nothing is copied twice;
+//! [`ProgramLowering::place`] gives the place a value already has, or a temporary one.
+//!
+//! Strings are always padded with zeros up to their capacity, except in events: their reader stops
+//! at the NUL, so the padding is not worth writing.
+
+use crate::helpers;
+use crate::hir::{Builtin, Expr, ExprKind};
+use crate::ir::{BinaryOp as IrOp, Block, Cond, Type as IrType, Value, Width};
+use crate::lower::expr::width;
+use crate::lower::health::count_loss;
+use crate::lower::probe::{ProgramLowering, stored_size};
+use crate::plan::Loss;
+use crate::types::{AddrSpace, Type, tuple_layout};
+
+/// Where a value is in memory that programs may address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Base address.
+    pub ptr: Value,
+    /// Added to it.
+    pub off: i32,
+    /// Known alignment of the place: 1, 2, 4 or 8.
+    pub align: u32,
+    /// Whether only a reader that stops at the NUL will look: strings need no padding.
+    pub unpadded: bool,
+}
+
+impl Place {
+    /// A place at the start of 8-byte aligned memory.
+    pub fn at(ptr: Value, off: i32) -> Place {
+        Place { ptr, off, align: 8, unpadded: false }
+    }
+
+    /// A part of the place.
+    pub fn part(self, offset: u32) -> Place {
+        let align =
+            if offset == 0 { self.align } else { self.align.min(1 << offset.trailing_zeros().min(3)) };
+        Place { off: self.off + offset as i32, align, ..self }
+    }
+}
+
+impl ProgramLowering<'_, '_> {
+    /// New memory for a value of a type.
+    pub fn temporary(&mut self, ty: &Type, name: Option<&str>) -> Place {
+        let slot = self.b.slot(stored_size(ty), 8, name);
+        let ptr = self.b.slot_addr(slot);
+        Place::at(ptr, 0)
+    }
+
+    /// Where an expression's value is in memory. It stays unchanged only until the next effect.
+    pub fn place(&mut self, e: &Expr) -> Place {
+        match &e.kind {
+            ExprKind::Var(var) if !e.ty.is_scalar() => {
+                let (ptr, off) = self.var_addr(*var);
+                Place::at(ptr, off)
+            }
+            ExprKind::Extract { base, offset, bits: None } if !e.ty.is_scalar() => {
+                self.place(base).part(*offset)
+            }
+            ExprKind::Map { map, key: None } if !e.ty.is_scalar() => self.global_place(*map),
+            ExprKind::Block(stmts, value) => {
+                self.stmts(stmts);
+                self.place(value)
+            }
+            _ => {
+                let place = self.temporary(&e.ty, None);
+                self.write(e, place);
+                place
+            }
+        }
+    }
+
+    /// Evaluates an expression into memory: all `e.ty.size()` bytes of it.
+    pub fn write(&mut self, e: &Expr, to: Place) {
+        let outer = std::mem::replace(&mut self.b.span, e.span);
+        self.write_inner(e, to);
+        self.b.span = outer;
+    }
+
+    fn write_inner(&mut self, e: &Expr, to: Place) {
+        if e.ty.is_scalar() {
+            let value = self.scalar(e);
+            self.b.store(width(&e.ty), to.ptr, to.off, value);
+            return;
+        }
+        let size = e.ty.size();
+        match &e.kind {
+            ExprKind::Text(text) => self.write_text(text, size, to),
+            ExprKind::Var(_) | ExprKind::Extract { .. } => {
+                let from = self.place(e);
+                self.copy(to, from, size);
+            }
+            ExprKind::Map { map, key } => self.map_read(*map, key.as_deref(), &e.ty, to),
+            ExprKind::Builtin(Builtin::Comm) => {
+                let address = self.b.offset_int(to.ptr, i64::from(to.off));
+                let length = self.b.int(i64::from(size));
+                self.b.call(helpers::GET_CURRENT_COMM, &[address, length]);
+            }
+            ExprKind::Builtin(Builtin::Stack) => self.stack(&e.ty, to),
+            ExprKind::Load { addr, offset, bits: _ } => self.read_memory(addr, *offset, &e.ty, to),
+            ExprKind::Index { base, index } => {
+                let Type::Array { elem, len } = &base.ty else {
+                    unreachable!("internal error: indexing {}", base.ty)
+                };
+                let from = self.place(base);
+                self.b.mem_zero(to.ptr, to.off, size);
+                let (after, ptr) = self.element(from, index, elem.size(), *len);
+                self.copy(to, Place { ptr, align: elem.align(), ..from }, size);
+                self.b.jump(after, &[]);
+                self.b.switch_to(after);
+            }
+            ExprKind::Ternary { cond, then, otherwise } => {
+                let (yes, no, after) = (self.b.block(), self.b.block(), self.b.block());
+                self.condition(cond, yes, no);
+                for (block, value) in [(yes, then), (no, otherwise)] {
+                    self.b.switch_to(block);
+                    self.write(value, to);
+                    self.b.jump(after, &[]);
+                }
+                self.b.switch_to(after);
+            }
+            ExprKind::Cast(operand) => self.write_cast(operand, &e.ty, to),
+            ExprKind::Tuple(values) => {
+                let Type::Tuple(fields) = &e.ty else {
+                    unreachable!("internal error: a tuple of type {}", e.ty)
+                };
+                let layout = tuple_layout(fields);
+                if fields.iter().map(|f| f.ty.size()).sum::<u32>() != layout.size {
+                    self.b.mem_zero(to.ptr, to.off, layout.size);
+                }
+                for (value, offset) in values.iter().zip(&layout.offsets) {
+                    self.write(value, to.part(*offset));
+                }
+            }
+            ExprKind::Block(stmts, value) => {
+                self.stmts(stmts);
+                self.write(value, to);
+            }
+            ExprKind::Str { addr, len } => self.read_string(addr, len.as_deref(), size, to),
+            ExprKind::Buf { addr, len } => self.read_buffer(addr, len, &e.ty, to),
+            ExprKind::Int(_)
+            | ExprKind::Builtin(_)
+            | ExprKind::CtxLoad { .. }
+            | ExprKind::CtxAddr { .. }
+            | ExprKind::DataLoc { .. }
+            | ExprKind::DataLocLen { .. }
+            | ExprKind::Binary { .. }
+            | ExprKind::Compare { .. }
+            | ExprKind::Equal { .. }
+            | ExprKind::And(..)
+            | ExprKind::Or(..)
+            | ExprKind::Not(_)
+            | ExprKind::Neg(_)
+            | ExprKind::BitNot(_)
+            | ExprKind::IncDecVar { .. }
+            | ExprKind::IncDecMap { .. }
+            | ExprKind::HasKey { .. }
+            | ExprKind::Delete { .. }
+            | ExprKind::MapLen(_)
+            | ExprKind::StackLen(_)
+            | ExprKind::StrLen(_)
+            | ExprKind::StrContains { .. }
+            | ExprKind::Bswap(_) => unreachable!("internal error: `{}` lies in no memory", e.ty),
+        }
+    }
+
+    /// Copies bytes between places.
+    pub fn copy(&mut self, to: Place, from: Place, size: u32) {
+        self.b.mem_copy((to.ptr, to.off), (from.ptr, from.off), size, to.align.min(from.align));
+    }
+
+    fn write_text(&mut self, text: &[u8], size: u32, to: Place) {
+        // Words of the text with its NUL; then zeros, which an event does not need.
+        let mut at = 0u32;
+        let end = if to.unpadded { (text.len() as u32 + 1).min(size) } else { size };
+        while at < end {
+            let left = end - at;
+            let step = [8, 4, 2, 1].into_iter().find(|s| *s <= left && *s <= to.align).unwrap_or(1);
+            if at as usize >= text.len() && left > 16 {
+                self.b.mem_zero(to.ptr, to.off + at as i32, left);
+                return;
+            }
+            let mut bytes = [0u8; 8];
+            for (i, byte) in bytes.iter_mut().take(step as usize).enumerate() {
+                *byte = text.get(at as usize + i).copied().unwrap_or(0);
+            }
+            let value = self.b.int(i64::from_le_bytes(bytes));
+            let step_width = Width::of_bytes(step).expect("steps are 1, 2, 4 or 8");
+            self.b.store(step_width, to.ptr, to.off + at as i32, value);
+            at += step;
+        }
+    }
+
+    fn write_cast(&mut self, operand: &Expr, ty: &Type, to: Place) {
+        let size = ty.size();
+        match (&operand.ty, ty) {
+            (Type::Str { cap: from }, Type::Str { cap }) if from == cap => self.write(operand, to),
+            (Type::Str { cap: from }, Type::Str { cap }) if from < cap => {
+                self.write(operand, to);
+                if !to.unpadded {
+                    self.b.mem_zero(to.ptr, to.off + *from as i32, cap - from);
+                }
+            }
+            (Type::Str { .. }, Type::Str { cap }) => {
+                let from = self.place(operand);
+                self.copy(to, from, cap - 1);
+                let nul = self.b.int(0);
+                self.b.store(Width::W8, to.ptr, to.off + *cap as i32 - 1, nul);
+            }
+            (Type::Tuple(old), Type::Tuple(new)) => {
+                let from = self.place(operand);
+                let (old_layout, new_layout) = (tuple_layout(old), tuple_layout(new));
+                self.b.mem_zero(to.ptr, to.off, new_layout.size);
+                for (index, field) in new.iter().enumerate() {
+                    let element = Expr {
+                        kind: ExprKind::Extract {
+                            base: Box::new(operand.clone()),
+                            offset: old_layout.offsets[index],
+                            bits: None,
+                        },
+                        ty: old[index].ty.clone(),
+                        span: operand.span,
+                    };
+                    let part = to.part(new_layout.offsets[index]);
+                    self.convert_part(&element, from.part(old_layout.offsets[index]), &field.ty, part);
+                }
+            }
+            (from, Type::Usym) if from.is_scalar() => {
+                let address = self.scalar(operand);
+                let tgid = self.tgid();
+                self.b.store(Width::W64, to.ptr, to.off, address);
+                self.b.store(Width::W64, to.ptr, to.off + 8, tgid);
+            }
+            (from, _) if from.is_scalar() && from.size() == size => {
+                let value = self.scalar(operand);
+                self.b.store(width(from), to.ptr, to.off, value);
+            }
+            _ if operand.ty.size() == size => self.write(operand, to),
+            (from, _) => unreachable!("internal error: no conversion from `{from}` to `{ty}`"),
+        }
+    }
+
+    /// Converts one element that lies in memory to another type, elsewhere in memory.
+    fn convert_part(&mut self, element: &Expr, from: Place, ty: &Type, to: Place) {
+        if element.ty == *ty {
+            self.copy(to, from, ty.size());
+        } else if ty.is_scalar() {
+            let value = self.load_field(from, 0, None, &element.ty);
+            self.b.store(width(ty), to.ptr, to.off, value);
+        } else if let (Type::Str { cap: a }, Type::Str { cap: b }) = (&element.ty, ty) {
+            let kept = (*a).min(b - 1);
+            self.copy(to, from, kept);
+        } else {
+            self.write_cast(element, ty, to);
+        }
+    }
+
+    /// Which helper reads an address space, and which loss a failure is.
+    pub fn reader(&self, space: AddrSpace) -> AddrSpace {
+        match space {
+            AddrSpace::Unknown if self.kind.is_user() => AddrSpace::User,
+            AddrSpace::Unknown => AddrSpace::Kernel,
+            known => known,
+        }
+    }
+
+    /// Calls a probe-read helper and counts its failure; gives its result.
+    fn probe_read(
+        &mut self,
+        string: bool,
+        space: AddrSpace,
+        to: Value,
+        size: Value,
+        address: Value,
+    ) -> Value {
+        let space = self.reader(space);
+        let (helper, loss, ty) = match (space, string) {
+            (AddrSpace::User, false) => (helpers::PROBE_READ_USER, Loss::UserRead, IrType::User),
+            (AddrSpace::User, true) => (helpers::PROBE_READ_USER_STR, Loss::UserRead, IrType::User),
+            (_, false) => (helpers::PROBE_READ_KERNEL, Loss::KernelRead, IrType::Kernel),
+            (_, true) => (helpers::PROBE_READ_KERNEL_STR, Loss::KernelRead, IrType::Kernel),
+        };
+        let address = if space == AddrSpace::Context { address } else { self.b.cast(address, ty) };
+        let status = self.b.call(helper, &[to, size, address]);
+        let counter = self.lowering.health.counter(&mut self.lowering.module, loss);
+        self.b.when(Cond::Slt, status, 0, |b| count_loss(b, counter));
+        status
+    }
+
+    /// Loads a scalar through a pointer.
+    pub fn load(&mut self, addr: &Expr, offset: i64, bits: Option<(u8, u8)>, ty: &Type) -> Value {
+        if let ExprKind::CtxAddr { offset: base } = addr.kind {
+            let ctx = self.ctx();
+            let value =
+                self.b.load(width(ty), bits.is_none() && ty.is_signed(), ctx, base as i32 + offset as i32);
+            return self.bit_field(value, bits, ty);
+        }
+        let base = self.scalar(addr);
+        let address = self.b.offset_int(base, offset);
+        let to = self.read_word(address, addr.space(), ty.size());
+        let value = self.b.load(width(ty), bits.is_none() && ty.is_signed(), to, 0);
+        self.bit_field(value, bits, ty)
+    }
+
+    /// Reads up to 8 bytes into a slot; gives the slot's address.
+    fn read_word(&mut self, address: Value, space: AddrSpace, bytes: u32) -> Value {
+        let slot = self.b.slot(8, 8, None);
+        let to = self.b.slot_addr(slot);
+        let size = self.b.int(i64::from(bytes));
+        self.probe_read(false, space, to, size, address);
+        to
+    }
+
+    /// Loads a pointer at an address.
+    pub fn load_pointer(&mut self, address: Value, space: AddrSpace) -> Value {
+        let to = self.read_word(address, space, 8);
+        self.b.load(Width::W64, false, to, 0)
+    }
+
+    /// Reads a string, struct or array through a pointer.
+    fn read_memory(&mut self, addr: &Expr, offset: i64, ty: &Type, to: Place) {
+        let base = self.scalar(addr);
+        let address = self.b.offset_int(base, offset);
+        let size = ty.size();
+        if matches!(ty, Type::Str { .. }) {
+            let length = self.b.int(i64::from(size));
+            self.read_string_at(address, addr.space(), length, size, false, to);
+        } else {
+            let dest = self.b.offset_int(to.ptr, i64::from(to.off));
+            let length = self.b.int(i64::from(size));
+            self.probe_read(false, addr.space(), dest, length, address);
+        }
+    }
+
+    fn read_string(&mut self, addr: &Expr, len: Option<&Expr>, cap: u32, to: Place) {
+        let address = self.scalar(addr);
+        let most = i64::from(cap);
+        let length = match len {
+            None => self.b.int(most),
+            Some(len) => match len.as_int() {
+                Some(n) if (0..=most).contains(&n) => self.b.int(n),
+                Some(_) => self.b.int(most),
+                None => {
+                    let wanted = self.scalar(len);
+                    self.at_most(wanted, most)
+                }
+            },
+        };
+        self.read_string_at(address, addr.space(), length, cap, len.is_none(), to);
+    }
+
+    /// The smaller of a value (unsigned) and a bound, such that the kernel verifier sees the bound.
+    fn at_most(&mut self, value: Value, bound: i64) -> Value {
+        let (after, result) = self.b.block_with(IrType::I64);
+        let (large, small) = (self.b.block(), self.b.block());
+        self.b.branch_int(Cond::Ugt, value, bound, large, small);
+        self.b.switch_to(large);
+        let limit = self.b.int(bound);
+        self.b.jump(after, &[limit]);
+        self.b.switch_to(small);
+        self.b.jump(after, &[value]);
+        self.b.switch_to(after);
+        result
+    }
+
+    pub fn read_string_at(
+        &mut self,
+        address: Value,
+        space: AddrSpace,
+        length: Value,
+        cap: u32,
+        count_cut: bool,
+        to: Place,
+    ) {
+        if to.unpadded {
+            // A failing read zeroes only what it was allowed to write, which may be nothing.
+            let zero = self.b.int(0);
+            self.b.store(Width::W8, to.ptr, to.off, zero);
+        } else {
+            self.b.mem_zero(to.ptr, to.off, cap);
+        }
+        let dest = self.b.offset_int(to.ptr, i64::from(to.off));
+        let copied = self.probe_read(true, space, dest, length, address);
+        if count_cut {
+            let counter = self.lowering.health.counter(&mut self.lowering.module, Loss::StringCut);
+            self.b.when(Cond::Eq, copied, i64::from(cap), |b| count_loss(b, counter));
+        }
+    }
+
+    fn read_buffer(&mut self, addr: &Expr, len: &Expr, ty: &Type, to: Place) {
+        let Type::Buf { cap } = *ty else { unreachable!("internal error: a buffer of type {ty}") };
+        if !to.unpadded {
+            self.b.mem_zero(to.ptr, to.off, ty.size());
+        }
+        let wanted = self.scalar(len);
+        let length = match len.as_int() {
+            Some(n) => self.b.int(n.clamp(0, i64::from(cap))),
+            None => self.at_most(wanted, i64::from(cap)),
+        };
+        self.b.store(Width::W32, to.ptr, to.off, length);
+        if !addr.ty.is_scalar() {
+            // The bytes of a value at hand (an array).
+            let from = self.place(addr);
+            self.copy(to.part(4), from, cap.min(addr.ty.size()));
+            return;
+        }
+        let address = self.scalar(addr);
+        let dest = self.b.offset_int(to.ptr, i64::from(to.off) + 4);
+        self.probe_read(false, addr.space(), dest, length, address);
+    }
+
+    /// Goes on only when the index is inside; gives the block after, where an index outside goes
+    /// straight to, and the element's address less the place's offset.
+    fn element(&mut self, from: Place, index: &Expr, size: u32, len: u32) -> (Block, Value) {
+        let index = self.scalar(index);
+        let (inside, after) = (self.b.block(), self.b.block());
+        self.b.branch_int(Cond::Ult, index, i64::from(len), inside, after);
+        self.b.switch_to(inside);
+        let bytes = self.b.binary_int(IrOp::Mul, index, i64::from(size));
+        let address = self.b.offset(from.ptr, bytes);
+        (after, address)
+    }
+
+    /// An array element with an index known only at run time.
+    pub fn index_scalar(&mut self, base: &Expr, index: &Expr, ty: &Type) -> Value {
+        let Type::Array { elem, len } = &base.ty else {
+            unreachable!("internal error: indexing {}", base.ty)
+        };
+        let from = self.place(base);
+        let result = self.temporary(&Type::I64, None);
+        let zero = self.b.int(0);
+        self.b.store(Width::W64, result.ptr, result.off, zero);
+        let (after, address) = self.element(from, index, elem.size(), *len);
+        let value = self.b.load(width(ty), ty.is_signed(), address, from.off);
+        self.b.store(Width::W64, result.ptr, result.off, value);
+        self.b.jump(after, &[]);
+        self.b.switch_to(after);
+        self.b.load(Width::W64, false, result.ptr, result.off)
+    }
+
+    /// Goes to `same` if two values are equal, else to `different`.
+    pub fn branch_equal(
+        &mut self,
+        left: &Expr,
+        right: &Expr,
+        len: Option<u32>,
+        same: Block,
+        different: Block,
+    ) {
+        let strings = matches!((&left.ty, &right.ty), (Type::Str { .. }, Type::Str { .. }));
+        let mut size = left.ty.size().min(right.ty.size());
+        // A constant is compared as immediates, and no further than its NUL.
+        for (text, other) in [(left, right), (right, left)] {
+            if let ExprKind::Text(bytes) = &text.kind {
+                let end = (bytes.len() as u32 + 1).min(other.ty.size());
+                let end = len.map_or(end, |n| n.min(end));
+                let place = self.place(other);
+                self.compare_text(place, &bytes.clone(), end, different);
+                self.b.jump(same, &[]);
+                return;
+            }
+        }
+        if strings && let Some(len) = len {
+            size = size.min(len);
+        }
+        let (a, b) = (self.place(left), self.place(right));
+        let mut at = 0;
+        while at < size {
+            let step = self.step(a.align.min(b.align), at, size);
+            let step_width = Width::of_bytes(step).expect("steps are 1, 2, 4 or 8");
+            let x = self.b.load(step_width, false, a.ptr, a.off + at as i32);
+            let y = self.b.load(step_width, false, b.ptr, b.off + at as i32);
+            let next = self.b.block();
+            self.b.branch(Cond::Eq, x, y, next, different);
+            self.b.switch_to(next);
+            at += step;
+        }
+        self.b.jump(same, &[]);
+    }
+
+    fn compare_text(&mut self, place: Place, text: &[u8], end: u32, different: Block) {
+        let mut at = 0;
+        while at < end {
+            let step = self.step(place.align, at, end);
+            let mut bytes = [0u8; 8];
+            for (i, byte) in bytes.iter_mut().take(step as usize).enumerate() {
+                *byte = text.get(at as usize + i).copied().unwrap_or(0);
+            }
+            let step_width = Width::of_bytes(step).expect("steps are 1, 2, 4 or 8");
+            let value = self.b.load(step_width, false, place.ptr, place.off + at as i32);
+            let next = self.b.block();
+            self.b.branch_int(Cond::Eq, value, i64::from_le_bytes(bytes), next, different);
+            self.b.switch_to(next);
+            at += step;
+        }
+    }
+
+    /// The widest aligned step at an offset.
+    fn step(&self, align: u32, at: u32, end: u32) -> u32 {
+        let here = if at == 0 { 8 } else { 1 << at.trailing_zeros().min(3) };
+        [8, 4, 2, 1].into_iter().find(|s| *s <= align && *s <= here && at + *s <= end).unwrap_or(1)
+    }
+
+    /// Whether a string in memory has a text in it: tried at each place, without further loops.
+    pub fn string_contains(&mut self, e: &Expr, needle: &[u8]) -> Value {
+        let capacity = e.ty.size();
+        let places = i64::from(capacity) - needle.len() as i64;
+        if needle.is_empty() {
+            return self.b.int(1);
+        }
+        let place = self.place(e);
+        let (after, result) = self.b.block_with(IrType::I64);
+        let (head, start) = self.b.block_with(IrType::I64);
+        let (inside, next, missing) = (self.b.block(), self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
+        self.b.switch_to(head);
+        self.b.branch_int(Cond::Slt, start, places, inside, missing);
+        self.b.switch_to(inside);
+        let at = self.b.offset(place.ptr, start);
+        for (i, wanted) in needle.iter().enumerate() {
+            let byte = self.b.load(Width::W8, false, at, place.off + i as i32);
+            let same = self.b.block();
+            self.b.branch_int(Cond::Eq, byte, i64::from(*wanted), same, next);
+            self.b.switch_to(same);
+        }
+        let one = self.b.int(1);
+        self.b.jump(after, &[one]);
+        self.b.switch_to(next);
+        let more = self.b.binary_int(IrOp::Add, start, 1);
+        self.b.jump(head, &[more]);
+        self.b.switch_to(missing);
+        let no = self.b.int(0);
+        self.b.jump(after, &[no]);
+        self.b.switch_to(after);
+        result
+    }
+
+    /// Length of a string in memory: the index of its NUL.
+    pub fn string_length(&mut self, e: &Expr) -> Value {
+        let size = e.ty.size();
+        let place = self.place(e);
+        let (head, count) = self.b.block_with(IrType::I64);
+        let (body, after) = (self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
+        self.b.switch_to(head);
+        let inside = self.b.block();
+        self.b.branch_int(Cond::Ult, count, i64::from(size), inside, after);
+        self.b.switch_to(inside);
+        let at = self.b.offset(place.ptr, count);
+        let byte = self.b.load(Width::W8, false, at, place.off);
+        self.b.branch_int(Cond::Ne, byte, 0, body, after);
+        self.b.switch_to(body);
+        let next = self.b.binary_int(IrOp::Add, count, 1);
+        self.b.jump(head, &[next]);
+        self.b.switch_to(after);
+        count
+    }
+}

@@ -1,0 +1,106 @@
+//! Statements.
+
+use crate::helpers;
+use crate::hir::{Stmt, StmtKind};
+use crate::ir::Width;
+use crate::lower::frame;
+use crate::lower::memory::Place;
+use crate::lower::probe::{Loop, ProgramLowering};
+
+impl ProgramLowering<'_, '_> {
+    /// Lowers statements in order.
+    pub fn stmts(&mut self, stmts: &[Stmt]) {
+        for stmt in stmts {
+            self.b.span = stmt.span;
+            self.stmt(stmt);
+        }
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        match &stmt.kind {
+            StmtKind::Expr(e) => self.discard(e),
+            StmtKind::AssignVar { var, value } => {
+                if value.ty.is_scalar() {
+                    let value = self.scalar(value);
+                    let (ptr, off) = self.var_addr(*var);
+                    self.b.store(Width::W64, ptr, off, value);
+                } else if reads_var(value, *var) {
+                    // The value is made of the variable's old one.
+                    let from = self.temporary(&value.ty, None);
+                    self.write(value, from);
+                    let (ptr, off) = self.var_addr(*var);
+                    self.copy(Place::at(ptr, off), from, value.ty.size());
+                } else {
+                    let (ptr, off) = self.var_addr(*var);
+                    self.write(value, Place::at(ptr, off));
+                }
+            }
+            StmtKind::AssignMap { map, key, value } => self.assign_map(*map, key.as_ref(), value),
+            StmtKind::UpdateMap { map, key, op, value } => self.update_map(*map, key.as_ref(), *op, value),
+            StmtKind::Aggregate { map, key, value } => self.aggregate(*map, key.as_ref(), value.as_ref()),
+            StmtKind::If { cond, then, otherwise } => {
+                let (yes, no, after) = (self.b.block(), self.b.block(), self.b.block());
+                self.condition(cond, yes, no);
+                for (block, body) in [(yes, then), (no, otherwise)] {
+                    self.b.switch_to(block);
+                    self.stmts(body);
+                    self.b.jump(after, &[]);
+                }
+                self.b.switch_to(after);
+            }
+            StmtKind::While { cond, body } => self.while_loop(cond, body),
+            StmtKind::ForRange { var, start, end, body } => self.for_range(*var, start, end, body),
+            StmtKind::ForMap { var, map, body } => self.for_map(*var, *map, body, stmt.span),
+            StmtKind::Break => match self.loops.last() {
+                Some(Loop::Inline { after, .. }) => self.b.jump_away(*after),
+                Some(Loop::Callback) => self.b.ret(1),
+                None => unreachable!("internal error: `break` outside of a loop"),
+            },
+            StmtKind::Continue => match self.loops.last() {
+                Some(Loop::Inline { next, .. }) => self.b.jump_away(*next),
+                Some(Loop::Callback) => self.b.ret(0),
+                None => unreachable!("internal error: `continue` outside of a loop"),
+            },
+            StmtKind::Return => self.leave_probe(),
+            StmtKind::Block(body) => self.stmts(body),
+            StmtKind::Exit(_) => {
+                self.event(&stmt.kind);
+                self.leave_probe();
+            }
+            StmtKind::Signal(number) => {
+                let number = self.scalar(number);
+                self.b.call(helpers::SEND_SIGNAL, &[number]);
+            }
+            StmtKind::Printf { .. }
+            | StmtKind::Print(_)
+            | StmtKind::PrintMap { .. }
+            | StmtKind::PrintMapElem { .. }
+            | StmtKind::Clear(_)
+            | StmtKind::Zero(_)
+            | StmtKind::Time(_)
+            | StmtKind::Join { .. }
+            | StmtKind::Cat { .. }
+            | StmtKind::System { .. }
+            | StmtKind::Report(_) => self.event(&stmt.kind),
+        }
+    }
+
+    /// Ends the probe, from inside loop callbacks too.
+    pub fn leave_probe(&mut self) {
+        if self.in_callback {
+            let base = self.frame_base();
+            let one = self.b.int(1);
+            self.b.store(Width::W64, base, frame::RETURNED_OFFSET, one);
+            self.b.ret(1);
+        } else {
+            self.b.ret(0);
+        }
+    }
+}
+
+/// Whether an expression reads a variable.
+fn reads_var(e: &crate::hir::Expr, var: crate::hir::VarId) -> bool {
+    let mut found = false;
+    e.for_each(&mut |e| found |= matches!(e.kind, crate::hir::ExprKind::Var(v) if v == var));
+    found
+}

@@ -1,0 +1,476 @@
+//! Slots that do not fit the stack move to per-CPU scratch memory.
+//!
+//! ```text
+//! before                                after
+//! ss0 = stack 1024                      ss1 = stack 4            ; the key
+//! block0(v0: ptr.ctx):                  block0(v0: ptr.ctx):
+//!     v1: ptr.stack = slot_addr ss0         store.32 ss1, 0
+//!     store.64 v1+8, v2                     v9: ptr.map = call map_lookup_elem(scratch, ss1)
+//!                                           brif eq v9, 0, block2, block1
+//!                                       block1:
+//!                                           store.64 v9+8, v2
+//!                                       block2:
+//!                                           return 0
+//! ```
+//!
+//! One map serves the module: an entry for each function that needs it, as large as the largest need.
+//! The largest slots go first, until every chain of callbacks fits 512 bytes with room for spills.
+//! A slot stays on the stack if a pointer is kept in it, if a callback gets its address, or if its
+//! address and another one meet in a block parameter or `select`.
+//!
+//! **Two runs on one CPU.** Programs on uprobes run in tasks that can be preempted, by tasks that hit the same
+//! probe; raw tracepoint, fentry and fexit programs can be interrupted by themselves on older kernels. Their
+//! functions have [`COPIES`] entries each, and the first word of an entry counts who wants it:
+//! whoever makes it 1 owns the entry until it takes its 1 back at a `return`; whoever finds it taken takes
+//! its 1 back at once and tries the next. That excludes others with plain additions, which every kernel
+//! has. Where none is free, a counter says so and the function returns 0: nothing is overwritten, and the loss
+//! is reported. All other programs are kept from nesting by the kernel (`bpf_prog_active`, kernel/trace/
+//! bpf_trace.c).
+
+use cranelift_entity::{EntitySet, PrimaryMap, SecondaryMap};
+use memql_grammar::ast::Span;
+
+use crate::alloc::Frame;
+use crate::alloc::memory::origin;
+use crate::attach::ProgramKind;
+use crate::emit::{EmitError, STACK_BYTES, chain_bytes, largest_variables};
+use crate::helpers;
+use crate::ir::{
+    BinaryOp, Block, BlockData, Cond, DefinedBy, FuncRef, Function, Global, Helper, Inst, InstId, MapDef,
+    MapKind, MapRef, Module, Program, Slot, SlotDef, Target, Terminator, Type, Value, ValueList, Width,
+};
+use crate::target::Features;
+
+/// Entries of a function that may run several times at once on one CPU.
+pub const COPIES: u32 = 4;
+
+/// The largest value of a per-CPU map in bytes (`PCPU_MIN_UNIT_SIZE`, include/linux/percpu.h).
+pub const MAX_SCRATCH_BYTES: u32 = 32 << 10;
+
+/// The scratch map's name in the object.
+pub const MAP_NAME: &str = "scratch";
+
+/// Room for spills that is usually enough, in bytes of each function's frame.
+pub const SPILL_BYTES: u32 = 64;
+
+/// Moves what does not fit; `spill_bytes` of each frame are kept free. `busy_counter` is a `u64` that
+/// counts runs which found all their scratch memory in use.
+///
+/// # Errors
+/// If what must stay on the stack is too much, or what moved is more than a map's value may hold.
+pub fn move_to_scratch(
+    module: &mut Module,
+    features: &Features,
+    busy_counter: Global,
+    spill_bytes: u32,
+) -> Result<(), EmitError> {
+    let mut plans = Vec::new();
+    let mut entries = 0;
+    for (n, program) in module.programs.iter().enumerate() {
+        for (function, slots) in choose(program, spill_bytes)? {
+            let plan = Plan::new(program, n, function, slots, entries)?;
+            entries += plan.copies();
+            plans.push(plan);
+        }
+    }
+    let Some(value_size) = plans.iter().map(|p| p.bytes).max() else { return Ok(()) };
+    let map = module.maps.push(MapDef {
+        name: MAP_NAME.to_owned(),
+        kind: MapKind::PerCpuArray,
+        key_size: 4,
+        value_size,
+        max_entries: entries,
+        flags: 0,
+    });
+    for plan in &plans {
+        let function = &mut module.programs[plan.program].functions[plan.function];
+        Rewriter { function, plan, map, busy_counter, features, span: Span::default() }.rewrite();
+    }
+    Ok(())
+}
+
+/// What moves in one function.
+struct Plan {
+    /// Index of the program.
+    program: usize,
+    function: FuncRef,
+    /// Offset of each moved slot in its entry.
+    offsets: SecondaryMap<Slot, Option<u32>>,
+    /// Bytes of an entry.
+    bytes: u32,
+    /// The first key.
+    key: u32,
+    /// Whether runs exclude each other.
+    guarded: bool,
+}
+
+impl Plan {
+    fn new(
+        program: &Program,
+        index: usize,
+        function: FuncRef,
+        slots: Vec<Slot>,
+        key: u32,
+    ) -> Result<Plan, EmitError> {
+        let guarded = may_nest(program.kind);
+        let mut plan =
+            Plan { program: index, function, offsets: SecondaryMap::new(), bytes: 0, key, guarded };
+        plan.bytes = if guarded { 8 } else { 0 };
+        for slot in slots {
+            plan.offsets[slot] = Some(plan.bytes);
+            plan.bytes += program.functions[function].slots[slot].size.next_multiple_of(8);
+        }
+        if plan.bytes > MAX_SCRATCH_BYTES {
+            let (program, variables) = (program.name.clone(), largest_variables(program));
+            return Err(EmitError::Scratch { program, bytes: plan.bytes, variables });
+        }
+        Ok(plan)
+    }
+
+    fn copies(&self) -> u32 {
+        if self.guarded { COPIES } else { 1 }
+    }
+}
+
+/// Whether a program can begin on a CPU while a run of it has not ended there.
+fn may_nest(kind: ProgramKind) -> bool {
+    match kind {
+        ProgramKind::Uprobe
+        | ProgramKind::Uretprobe
+        | ProgramKind::RawTracepoint
+        | ProgramKind::Fentry
+        | ProgramKind::Fexit => true,
+        ProgramKind::TestRun
+        | ProgramKind::PerfEvent
+        | ProgramKind::Tracepoint
+        | ProgramKind::Kprobe
+        | ProgramKind::Kretprobe => false,
+    }
+}
+
+/// The slots that must move, by function; a function's largest first.
+fn choose(program: &Program, spill_bytes: u32) -> Result<Vec<(FuncRef, Vec<Slot>)>, EmitError> {
+    let mut movable: Vec<(FuncRef, Slot, u32)> = Vec::new();
+    for (id, function) in &program.functions {
+        let pinned = pinned(function);
+        let slots = function.slots.iter().filter(|(slot, _)| !pinned.contains(*slot));
+        movable.extend(slots.map(|(slot, def)| (id, slot, def.size)));
+    }
+    // Largest last, to be taken from the end; the entry's before those of callbacks, which would have to
+    // look their entry up at every call.
+    movable.sort_by_key(|(id, slot, size)| (*size, std::cmp::Reverse(*id), std::cmp::Reverse(*slot)));
+    let mut moved: PrimaryMap<FuncRef, Vec<Slot>> = program.functions.values().map(|_| Vec::new()).collect();
+    loop {
+        let frames: Vec<u32> =
+            program.functions.iter().map(|(id, f)| frame_bytes(f, &moved[id], spill_bytes)).collect();
+        let bytes = chain_bytes(program, &frames, FuncRef::from_u32(0), program.functions.len());
+        if bytes <= STACK_BYTES {
+            return Ok(moved.into_iter().filter(|(_, slots)| !slots.is_empty()).collect());
+        }
+        let Some((id, slot, _)) = movable.pop() else {
+            let (program, variables) = (program.name.clone(), largest_variables(program));
+            return Err(EmitError::Stack { program, bytes, variables });
+        };
+        moved[id].push(slot);
+    }
+}
+
+/// Bytes of a frame without the slots that moved, with the key's slot if there are any.
+fn frame_bytes(function: &Function, moved: &[Slot], spill_bytes: u32) -> u32 {
+    let key_bytes = if moved.is_empty() { 0 } else { 8 };
+    Frame::new(function, |slot| !moved.contains(&slot), 0).size + key_bytes + spill_bytes
+}
+
+/// The slots that cannot move.
+fn pinned(function: &Function) -> EntitySet<Slot> {
+    let mut pinned = EntitySet::new();
+    let mut pin = |value: Value| {
+        if let Some(slot) = slot_of(function, value) {
+            pinned.insert(slot);
+        }
+    };
+    for block in function.blocks.values() {
+        for &id in &block.insts {
+            match &function.insts[id] {
+                Inst::Store { ptr, value, .. } => {
+                    if !function.type_of(*value).is_number() {
+                        pin(*ptr);
+                    }
+                    pin(*value);
+                }
+                Inst::Load { ptr, .. }
+                    if function.results[id].is_some_and(|v| !function.type_of(v).is_number()) =>
+                {
+                    pin(*ptr);
+                }
+                Inst::Select { then, otherwise, .. } => {
+                    pin(*then);
+                    pin(*otherwise);
+                }
+                Inst::Call { helper, args } => {
+                    if let (Some(n), args) = (callback_context(*helper), args.as_slice(&function.pool))
+                        && let Some(arg) = args.get(n)
+                    {
+                        pin(*arg);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for target in block.terminator.iter().flat_map(|t| t.targets()) {
+            target.args.iter().copied().for_each(&mut pin);
+        }
+    }
+    pinned
+}
+
+/// Which argument of a helper is handed to a callback; the kernel wants it on the stack.
+fn callback_context(helper: Helper) -> Option<usize> {
+    match helper {
+        helpers::LOOP | helpers::FOR_EACH_MAP_ELEM => Some(2),
+        _ => None,
+    }
+}
+
+/// The slot that a value is an address in.
+fn slot_of(function: &Function, value: Value) -> Option<Slot> {
+    match function.def(origin(function, value))? {
+        Inst::SlotAddr { slot, .. } => Some(*slot),
+        Inst::Binary { op: BinaryOp::Add, left, right } => {
+            slot_of(function, *left).or_else(|| slot_of(function, *right))
+        }
+        Inst::Binary { op: BinaryOp::Sub, left, .. } => slot_of(function, *left),
+        _ => None,
+    }
+}
+
+struct Rewriter<'a> {
+    function: &'a mut Function,
+    plan: &'a Plan,
+    map: MapRef,
+    busy_counter: Global,
+    features: &'a Features,
+    span: Span,
+}
+
+impl Rewriter<'_> {
+    fn rewrite(mut self) {
+        let first = self.function.blocks[self.function.entry()].insts.first();
+        self.span = first.map(|inst| self.function.spans[*inst]).unwrap_or_default();
+        if self.plan.guarded {
+            let (base, failed) = self.guarded_entry();
+            self.replace_addresses(base);
+            self.release_at_returns(base, failed);
+        } else {
+            let base = self.plain_entry();
+            self.replace_addresses(base);
+        }
+    }
+
+    /// Looks the entry up; gives its address, which the body's first block may use.
+    fn plain_entry(&mut self) -> Value {
+        let body = make_room(self.function, 1);
+        let (entry, failed) = (self.function.entry(), self.failed());
+        let key = self.key_slot();
+        self.look_up(entry, key, 0, failed, body)
+    }
+
+    /// Tries the entries one after the other; gives the address of the one that was free, and the block
+    /// that leaves without one.
+    fn guarded_entry(&mut self) -> (Value, Block) {
+        let body = make_room(self.function, 2);
+        let base = self.function.add_param(body, Type::Map);
+        let (mut look, mut ask) = (self.function.entry(), Block::from_u32(1));
+        let (failed, key) = (self.failed(), self.key_slot());
+        for n in 0..COPIES {
+            let entry = self.look_up(look, key, n, failed, ask);
+            let mine = self.take(ask, entry);
+            look = self.function.add_block();
+            let then = Target { block: body, args: vec![entry] };
+            let otherwise = Target { block: look, args: Vec::new() };
+            let (left, right) = mine;
+            self.end(ask, Terminator::Branch { cond: Cond::Eq, left, right, then, otherwise });
+            self.add_to(look, entry, -1);
+            if n + 1 < COPIES {
+                ask = self.function.add_block();
+            }
+        }
+        let counter = self.value(look, Inst::GlobalAddr { global: self.busy_counter, off: 0 }, Type::Map);
+        self.add_to(look, counter, 1);
+        self.end(look, Terminator::Jump(Target { block: failed, args: Vec::new() }));
+        (base, failed)
+    }
+
+    /// A block that returns 0.
+    fn failed(&mut self) -> Block {
+        let block = self.function.add_block();
+        let zero = self.value(block, Inst::Const(0), Type::I64);
+        self.end(block, Terminator::Return(zero));
+        block
+    }
+
+    fn key_slot(&mut self) -> Slot {
+        self.function.add_slot(SlotDef { size: 4, align: 4, name: None })
+    }
+
+    /// Looks copy `n` up at the end of `block`, which goes on to `found` or `failed`.
+    fn look_up(&mut self, block: Block, key: Slot, n: u32, failed: Block, found: Block) -> Value {
+        let address = self.value(block, Inst::SlotAddr { slot: key, off: 0 }, Type::Stack);
+        let number = self.value(block, Inst::Const(i64::from(self.plan.key + n)), Type::I64);
+        self.inst(block, Inst::Store { width: Width::W32, ptr: address, off: 0, value: number });
+        let map = self.value(block, Inst::MapObject(self.map), Type::MapObject);
+        let args = ValueList::from_slice(&[map, address], &mut self.function.pool);
+        let entry = self.value(block, Inst::Call { helper: helpers::MAP_LOOKUP_ELEM, args }, Type::Map);
+        let zero = self.value(block, Inst::Const(0), Type::I64);
+        let then = Target { block: failed, args: Vec::new() };
+        let otherwise = Target { block: found, args: Vec::new() };
+        self.end(block, Terminator::Branch { cond: Cond::Eq, left: entry, right: zero, then, otherwise });
+        entry
+    }
+
+    /// Adds 1 to an entry's first word; the two values that are equal if the entry is ours now.
+    fn take(&mut self, block: Block, entry: Value) -> (Value, Value) {
+        let one = self.value(block, Inst::Const(1), Type::I64);
+        if self.features.atomic_fetch {
+            let add = Inst::AtomicFetchAdd { width: Width::W64, ptr: entry, off: 0, value: one };
+            (self.value(block, add, Type::I64), self.value(block, Inst::Const(0), Type::I64))
+        } else {
+            self.inst(block, Inst::AtomicAdd { width: Width::W64, ptr: entry, off: 0, value: one });
+            let load = Inst::Load { width: Width::W64, signed: false, ptr: entry, off: 0 };
+            (self.value(block, load, Type::I64), one)
+        }
+    }
+
+    fn add_to(&mut self, block: Block, ptr: Value, addend: i64) {
+        let value = self.value(block, Inst::Const(addend), Type::I64);
+        self.inst(block, Inst::AtomicAdd { width: Width::W64, ptr, off: 0, value });
+    }
+
+    fn release_at_returns(&mut self, base: Value, failed: Block) {
+        for block in self.function.blocks.keys().filter(|b| *b != failed).collect::<Vec<_>>() {
+            if matches!(self.function.blocks[block].terminator, Some(Terminator::Return(_))) {
+                self.span = self.function.blocks[block].terminator_span;
+                self.add_to(block, base, -1);
+            }
+        }
+    }
+
+    /// Makes each address in a moved slot one in the entry.
+    fn replace_addresses(&mut self, base: Value) {
+        let insts: Vec<InstId> =
+            self.function.blocks.values().flat_map(|b| b.insts.iter().copied()).collect();
+        let in_moved = |id: &InstId| {
+            let slot = self.function.results[*id].and_then(|v| slot_of(self.function, v));
+            slot.is_some_and(|slot| self.plan.offsets[slot].is_some())
+        };
+        let addresses: Vec<InstId> = insts.iter().copied().filter(in_moved).collect();
+        for id in insts {
+            self.replace_operands(id, base);
+        }
+        for block in self.function.blocks.keys().collect::<Vec<_>>() {
+            let old = std::mem::take(&mut self.function.blocks[block].insts);
+            let mut new = Vec::with_capacity(old.len());
+            for id in old {
+                self.replace_slot_addr(id, base, &mut new);
+                new.push(id);
+            }
+            self.function.blocks[block].insts = new;
+        }
+        for id in addresses {
+            if let Some(value) = self.function.results[id] {
+                self.function.values[value].ty = Type::Map;
+            }
+        }
+    }
+
+    /// Accesses through an address in a moved slot go through the entry's.
+    fn replace_operands(&mut self, id: InstId, base: Value) {
+        let mut inst = self.function.insts[id].clone();
+        let replace = |ptr: &mut Value, off: &mut i32| {
+            if let Some(Inst::SlotAddr { slot, off: inner }) = self.function.def(origin(self.function, *ptr))
+                && let Some(at) = self.plan.offsets[*slot]
+            {
+                (*ptr, *off) = (base, (at as i32).wrapping_add(*inner).wrapping_add(*off));
+            }
+        };
+        match &mut inst {
+            Inst::Load { ptr, off, .. }
+            | Inst::Store { ptr, off, .. }
+            | Inst::AtomicAdd { ptr, off, .. }
+            | Inst::AtomicFetchAdd { ptr, off, .. }
+            | Inst::AtomicXchg { ptr, off, .. }
+            | Inst::AtomicCmpXchg { ptr, off, .. }
+            | Inst::MemZero { ptr, off, .. } => replace(ptr, off),
+            Inst::MemCopy { dst, dst_off, src, src_off, .. } => {
+                replace(dst, dst_off);
+                replace(src, src_off);
+            }
+            Inst::Const(_)
+            | Inst::Unary { .. }
+            | Inst::Binary { .. }
+            | Inst::Icmp { .. }
+            | Inst::Select { .. }
+            | Inst::SlotAddr { .. }
+            | Inst::GlobalAddr { .. }
+            | Inst::MapObject(_)
+            | Inst::FnAddr(_)
+            | Inst::Call { .. }
+            | Inst::Cast(_) => {}
+        }
+        self.function.insts[id] = inst;
+    }
+
+    /// `slot_addr` of a moved slot becomes an addition; what that needs goes to `out`.
+    fn replace_slot_addr(&mut self, id: InstId, base: Value, out: &mut Vec<InstId>) {
+        let Inst::SlotAddr { slot, off } = self.function.insts[id] else { return };
+        let Some(at) = self.plan.offsets[slot] else { return };
+        let imm = Inst::Const(i64::from(at) + i64::from(off));
+        let (constant, right) = self.function.make_inst(imm, Some(Type::I64), self.function.spans[id]);
+        out.push(constant);
+        if let Some(right) = right {
+            self.function.insts[id] = Inst::Binary { op: BinaryOp::Add, left: base, right };
+        }
+    }
+
+    fn inst(&mut self, block: Block, inst: Inst) {
+        self.function.append(block, inst, None, self.span);
+    }
+
+    fn value(&mut self, block: Block, inst: Inst, ty: Type) -> Value {
+        self.function.append(block, inst, Some(ty), self.span).expect("made with a type")
+    }
+
+    fn end(&mut self, block: Block, terminator: Terminator) {
+        let data = &mut self.function.blocks[block];
+        data.terminator = Some(terminator);
+        data.terminator_span = self.span;
+    }
+}
+
+/// Puts `count` empty blocks before all others. The first takes over the entry's parameters; gives the
+/// block that was the entry.
+fn make_room(function: &mut Function, count: u32) -> Block {
+    let shifted = |block: Block| Block::from_u32(block.as_u32() + count);
+    let entry = function.entry();
+    let mut old: Vec<BlockData> =
+        std::mem::take(&mut function.blocks).into_iter().map(|(_, data)| data).collect();
+    let params = old.first_mut().map(|data| std::mem::take(&mut data.params)).unwrap_or_default();
+    function.blocks.push(BlockData { params, ..BlockData::default() });
+    for _ in 1..count {
+        function.add_block();
+    }
+    for mut data in old {
+        for target in data.terminator.iter_mut().flat_map(|t| t.targets_mut()) {
+            target.block = shifted(target.block);
+        }
+        function.blocks.push(data);
+    }
+    for def in function.values.values_mut() {
+        if let DefinedBy::Param(block, _) = &mut def.by
+            && *block != entry
+        {
+            *block = shifted(*block);
+        }
+    }
+    shifted(entry)
+}

@@ -1,0 +1,305 @@
+//! What the compiler needs to know of the kernel and the programs it compiles for.
+//!
+//! The compiler is pure: it reads no file and makes no system call. Facts reach it through this
+//! trait. `memql-runtime` implements it for the running kernel and reads each fact when it is first
+//! asked for (so kernel BTF costs nothing unless a script needs it); tests use [`Frozen`] values.
+
+use std::collections::BTreeMap;
+
+use crate::attach::ProgramKind;
+use crate::btf::Btf;
+
+/// Facts about one kernel and machine.
+pub trait Target {
+    /// What the kernel's eBPF can do, and the machine's shape.
+    fn features(&self) -> &Features;
+
+    /// All tracepoints as `(category, name)`, sorted.
+    ///
+    /// # Errors
+    /// If tracefs cannot be read.
+    fn tracepoints(&self) -> Result<Vec<(String, String)>, FactError>;
+
+    /// All functions that kprobes can be put on, as `(function, module)`, sorted; the module is empty
+    /// for the kernel itself.
+    ///
+    /// # Errors
+    /// If neither tracefs nor kallsyms tells.
+    fn kernel_functions(&self) -> Result<Vec<(String, String)>, FactError>;
+
+    /// Whether the kernel can put a kprobe on this function, without listing all of them.
+    ///
+    /// # Errors
+    /// If neither tracefs nor kallsyms tells.
+    fn has_kernel_function(&self, name: &str) -> Result<bool, FactError>;
+
+    /// Whether this kind of program can be loaded and attached here; `Err` says what is lacking.
+    ///
+    /// # Errors
+    /// What is lacking, and what to use instead.
+    fn supports(&self, kind: ProgramKind) -> Result<(), FactError>;
+
+    /// The files that a uprobe's first part names: a path (wildcards allowed), a program in `PATH`,
+    /// or a library (`libc`, `libssl.so.3`). Under `-p`, as that process sees them.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError>;
+
+    /// The functions of an executable or library: symbol and offset in the file, sorted.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    fn user_functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError>;
+
+    /// The offset in the file of one function's first byte; `None` if the file has no such function.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    fn user_function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
+        let functions = self.user_functions(file)?;
+        Ok(functions.binary_search_by(|(n, _)| n.as_str().cmp(name)).ok().map(|i| functions[i].1))
+    }
+
+    /// A tracepoint's fields, from its tracefs format file; `None` if there is no such tracepoint.
+    ///
+    /// # Errors
+    /// If tracefs cannot be read.
+    fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError>;
+
+    /// The kernel's own types.
+    ///
+    /// # Errors
+    /// If the kernel has no BTF or it cannot be read.
+    fn btf(&self) -> Result<&Btf, FactError>;
+
+    /// The address of a kernel symbol, for `kaddr("name")`.
+    ///
+    /// # Errors
+    /// If kallsyms cannot be read.
+    fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError>;
+
+    /// The address of a symbol in an executable or library, for `uaddr("name")`; `path` is that of
+    /// the uprobe it is used in.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError>;
+}
+
+/// What the kernel's eBPF can do and the machine's shape. Found by trying, never by version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// The processor's architecture.
+    pub arch: Arch,
+    /// Possible CPUs (`/sys/devices/system/cpu/possible`), at least 1.
+    pub cpus: u32,
+    /// Where memql runs in a PID namespace other than the first, that namespace's device and inode:
+    /// pids are then read with `bpf_get_ns_current_pid_tgid`.
+    pub pid_ns: Option<(u64, u64)>,
+    /// Atomic operations that return the old value, exchange and compare-exchange (Linux 5.12).
+    pub atomic_fetch: bool,
+    /// Instructions of cpu v4: signed division, sign-extending loads and moves, `bswap` (Linux 6.6).
+    pub cpu_v4: bool,
+    /// `bpf_loop` (Linux 5.17).
+    pub bpf_loop: bool,
+    /// `bpf_for_each_map_elem` (Linux 5.13).
+    pub for_each_map_elem: bool,
+    /// `bpf_map_lookup_percpu_elem` (Linux 5.19).
+    pub lookup_percpu_elem: bool,
+    /// `bpf_get_attach_cookie` (Linux 5.15).
+    pub attach_cookie: bool,
+    /// `bpf_get_func_ip` (Linux 5.15).
+    pub func_ip: bool,
+    /// `bpf_ktime_get_tai_ns` (Linux 6.1).
+    pub ktime_tai: bool,
+    /// `bpf_get_current_task_btf` (Linux 5.11).
+    pub current_task_btf: bool,
+    /// `kprobe_multi` links.
+    pub kprobe_multi: bool,
+    /// `uprobe_multi` links (Linux 6.6).
+    pub uprobe_multi: bool,
+    /// The offset between the realtime and the boot clock when memql started, in nanoseconds.
+    pub boot_to_realtime_ns: i64,
+    /// The frame limit of a stack (`kernel.perf_event_max_stack`).
+    pub max_stack: u32,
+}
+
+/// Processor architectures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arch {
+    /// AMD64.
+    X86_64,
+    /// ARMv8 in 64-bit mode.
+    Aarch64,
+}
+
+/// The fields of a tracepoint's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TracepointFormat {
+    /// The fields after the common ones, in order.
+    pub fields: Vec<TracepointField>,
+}
+
+/// One field of a tracepoint's record (`field:TYPE NAME; offset:N; size:N; signed:B;`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracepointField {
+    /// The field's name.
+    pub name: String,
+    /// Its C type as written, without array brackets: `const char *`, `gfp_t`, `__data_loc char[]`.
+    pub ctype: String,
+    /// Bytes from the record's start.
+    pub offset: u32,
+    /// Size in bytes, of the whole array for an array.
+    pub size: u32,
+    /// Whether the kernel says it is signed.
+    pub signed: bool,
+    /// The form of the field.
+    pub form: FieldForm,
+}
+
+/// The form of a tracepoint's field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldForm {
+    /// An integer (also booleans, enums).
+    Int,
+    /// An address. Of user memory in the `syscalls` category, otherwise of kernel memory.
+    Pointer,
+    /// So many elements in the record itself.
+    Array {
+        /// How many.
+        len: u32,
+        /// Of which type: characters are read as a string.
+        is_char: bool,
+    },
+    /// `__data_loc`: a 32-bit word, low half the offset from the record's start, high half the length.
+    DataLoc {
+        /// Whether the elements are characters.
+        is_char: bool,
+    },
+    /// `__rel_loc`: the same, the offset counted from the end of this word.
+    RelLoc {
+        /// Whether the elements are characters.
+        is_char: bool,
+    },
+}
+
+/// A file that uprobes go into.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserFile {
+    /// The file as memql opens it (through `/proc/PID/root` where `-p` asks for it).
+    pub path: String,
+    /// The file as its users know it.
+    pub shown_path: String,
+}
+
+/// A fact that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactError {
+    /// What was attempted, on what, and the system's answer: ``cannot read `/sys/kernel/btf/vmlinux`: permission denied``.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// A target made of given values, for tests and for `--check` without a kernel.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// See [`Target::features`].
+    pub features: Features,
+    /// Tracepoints by `(category, name)`.
+    pub tracepoints: BTreeMap<(String, String), TracepointFormat>,
+    /// The kernel's types, if there are any.
+    pub btf: Option<Btf>,
+    /// Kernel functions that kprobes and fentry can attach to.
+    pub functions: Vec<String>,
+    /// Executables and libraries by the names scripts may give them, and their functions.
+    pub user_files: BTreeMap<String, (UserFile, Vec<(String, u64)>)>,
+}
+
+impl Target for Frozen {
+    fn features(&self) -> &Features {
+        &self.features
+    }
+
+    fn tracepoints(&self) -> Result<Vec<(String, String)>, FactError> {
+        Ok(self.tracepoints.keys().cloned().collect())
+    }
+
+    fn kernel_functions(&self) -> Result<Vec<(String, String)>, FactError> {
+        let mut functions: Vec<_> = self.functions.iter().map(|f| (f.clone(), String::new())).collect();
+        functions.sort();
+        Ok(functions)
+    }
+
+    fn has_kernel_function(&self, name: &str) -> Result<bool, FactError> {
+        Ok(self.functions.iter().any(|f| f == name))
+    }
+
+    /// Everything, except probes on kernel functions where there are none.
+    fn supports(&self, kind: ProgramKind) -> Result<(), FactError> {
+        match kind {
+            ProgramKind::Kprobe | ProgramKind::Kretprobe if self.functions.is_empty() => {
+                Err(lacking("this kernel has no kprobes", "use a tracepoint"))
+            }
+            ProgramKind::Fentry | ProgramKind::Fexit if self.functions.is_empty() || self.btf.is_none() => {
+                Err(lacking("this kernel has no fentry and fexit", "use a tracepoint"))
+            }
+            ProgramKind::TestRun
+            | ProgramKind::PerfEvent
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Kprobe
+            | ProgramKind::Kretprobe
+            | ProgramKind::Fentry
+            | ProgramKind::Fexit
+            | ProgramKind::Uprobe
+            | ProgramKind::Uretprobe => Ok(()),
+        }
+    }
+
+    fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
+        let found = self.user_files.iter().filter(|(key, _)| crate::providers::glob::matches(name, key));
+        Ok(found.map(|(_, (file, _))| file.clone()).collect())
+    }
+
+    fn user_functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
+        let mut functions: Vec<(String, u64)> = self
+            .user_files
+            .values()
+            .filter(|(f, _)| f == file)
+            .flat_map(|(_, functions)| functions.clone())
+            .collect();
+        functions.sort();
+        functions.dedup();
+        Ok(functions)
+    }
+
+    fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {
+        Ok(self.tracepoints.get(&(category.to_owned(), name.to_owned())).cloned())
+    }
+
+    fn btf(&self) -> Result<&Btf, FactError> {
+        self.btf
+            .as_ref()
+            .ok_or_else(|| lacking("this kernel has no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF"))
+    }
+
+    /// Its place in the list, as an address: tests have no real ones.
+    fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {
+        let place = self.functions.iter().position(|f| f == name);
+        Ok(place.map(|i| 0xffff_ffff_8100_0000 + i as u64 * 16))
+    }
+
+    /// The function's offset in the file: frozen files are loaded at 0.
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
+        let named = |key: &str, file: &UserFile| key == path || file.path == path || file.shown_path == path;
+        let files = self.user_files.iter().filter(|(key, (file, _))| named(key, file));
+        let mut functions = files.flat_map(|(_, (_, functions))| functions);
+        Ok(functions.find(|(n, _)| n == name).map(|(_, at)| *at))
+    }
+}
+
+fn lacking(message: &str, help: &str) -> FactError {
+    FactError { message: message.to_owned(), help: Some(help.to_owned()) }
+}

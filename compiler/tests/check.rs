@@ -1,0 +1,129 @@
+//! Text in, text out: each `tests/check/NAME.mq` is checked for a frozen kernel, and the checked tree, or
+//! the findings as a user reads them, must be `NAME.out`. A case shows one behaviour, and its name is the
+//! expectation. Comments at the top say what the run is given:
+//!
+//! ```text
+//! // args: 42 hello        positional parameters
+//! // named: a=1 b          named parameters
+//! // option: top=3         a declared option
+//! // child: 77   pid: 5    `-c` and `-p`
+//! // env: BPFTRACE_X=1     the environment
+//! // unsafe                `--unsafe`
+//! // kernel: bare          no kprobes, no fentry, no BTF
+//! ```
+//!
+//! `MEMQL_BLESS=1 cargo test -p memql-compiler --test check` writes the `.out` files anew; read the diff.
+
+#[path = "check_support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use memql_compiler::check::{self, OptionValue, RunConfig, script_options, syntax_diagnostics};
+use memql_compiler::diagnostic::{Diagnostic, render};
+use memql_compiler::target::Frozen;
+
+/// Checks a script; the tree with the warnings before it, or the findings, as text.
+fn check(source: &str) -> String {
+    let (kernel, run) = setup(source);
+    let show = |findings: &[Diagnostic]| render("script.mq", source, findings, false);
+    let script = match memql_grammar::parse(source) {
+        Ok(script) => script,
+        Err(errors) => return show(&syntax_diagnostics(&errors)),
+    };
+    match check::check(&script, &kernel, &run) {
+        Ok((tree, warnings)) => format!("{}{}", show(&warnings), check::text::print(&tree)),
+        Err(findings) => show(&findings),
+    }
+}
+
+/// The kernel and the run that a script's first comments ask for.
+fn setup(source: &str) -> (Frozen, RunConfig) {
+    let (mut run, mut bare) = (RunConfig::default(), false);
+    let pair = |word: &str| {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    for line in source.lines().map_while(|l| l.strip_prefix("// ")) {
+        let (what, rest) = line.split_once(':').unwrap_or((line, ""));
+        let words = rest.split_whitespace();
+        match what {
+            "args" => run.positional = words.map(str::to_owned).collect(),
+            "named" => run.named = words.map(pair).collect(),
+            "env" => run.environment = words.map(pair).collect(),
+            "child" => run.child = rest.trim().parse().ok(),
+            "pid" => run.pid = rest.trim().parse().ok(),
+            "unsafe" => run.allow_unsafe = true,
+            "kernel" => bare = rest.trim() == "bare",
+            "option" => {
+                let specs = memql_grammar::parse(source)
+                    .ok()
+                    .and_then(|s| script_options(&s).ok())
+                    .unwrap_or_default();
+                for (name, value) in words.map(pair) {
+                    let spec = specs.iter().find(|s| s.name == name).expect("the option is declared");
+                    let value: OptionValue = spec.parse(&value).expect("the value is one of the option's");
+                    run.options.insert(name, value);
+                }
+            }
+            _ => {}
+        }
+    }
+    (if bare { support::bare_kernel() } else { support::kernel() }, run)
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check");
+    let entries = fs::read_dir(folder).expect("the folder of cases is there");
+    let mut cases: Vec<PathBuf> = entries.map(|e| e.expect("its entries can be read").path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|e| e == "mq"));
+    cases.sort();
+    cases
+}
+
+#[test]
+fn every_case_gives_its_output() {
+    let bless = std::env::var_os("MEMQL_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let source = fs::read_to_string(&case).expect("a case is text");
+        let found = check(&source);
+        let expected_path = case.with_extension("out");
+        if bless {
+            fs::write(&expected_path, &found).expect("the output can be written");
+            continue;
+        }
+        let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+        if found != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", case.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\n\nto accept: MEMQL_BLESS=1 cargo test -p memql-compiler --test check",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_case_that_expects_an_error_is_named_after_its_code() {
+    for case in cases() {
+        let name = case.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
+        let code =
+            name.get(..5).filter(|c| c.starts_with(['E', 'W']) && c[1..].bytes().all(|b| b.is_ascii_digit()));
+        let expected = fs::read_to_string(case.with_extension("out")).unwrap_or_default();
+        match code {
+            Some(code) => assert!(expected.contains(&format!("[{code}]")), "{name} does not give {code}"),
+            None => assert!(!expected.contains("error["), "{name} fails, but its name has no code"),
+        }
+    }
+}
+
+#[test]
+fn checking_is_repeatable() {
+    for case in cases() {
+        let source = fs::read_to_string(&case).expect("a case is text");
+        assert_eq!(check(&source), check(&source), "{}", case.display());
+    }
+}

@@ -1,0 +1,158 @@
+//! The frozen kernels that scripts are checked for in tests.
+
+#[path = "../../src/btf/fixture.rs"]
+#[allow(dead_code)]
+mod fixture;
+
+use std::collections::BTreeMap;
+
+// The fixture refers to it as its parent's.
+use memql_compiler::btf::Btf;
+use memql_compiler::target::{
+    Arch, Features, FieldForm, Frozen, TracepointField, TracepointFormat, UserFile,
+};
+
+/// A kernel with everything, and a C library.
+pub fn kernel() -> Frozen {
+    let libc =
+        UserFile { path: "/usr/lib/libc.so.6".to_owned(), shown_path: "/usr/lib/libc.so.6".to_owned() };
+    let functions = ["calloc", "free", "malloc", "malloc_usable_size"];
+    let functions: Vec<(String, u64)> =
+        functions.iter().zip(0x1000..).map(|(f, at)| ((*f).to_owned(), at)).collect();
+    Frozen {
+        features: features(),
+        tracepoints: tracepoints(),
+        btf: Some(types()),
+        functions: ["do_exit", "oom_kill_process", "vfs_read", "vfs_write"].map(str::to_owned).to_vec(),
+        user_files: BTreeMap::from([("libc".to_owned(), (libc, functions))]),
+    }
+}
+
+/// A kernel without kprobes, fentry and BTF.
+pub fn bare_kernel() -> Frozen {
+    Frozen { btf: None, functions: Vec::new(), ..kernel() }
+}
+
+fn features() -> Features {
+    Features {
+        arch: Arch::X86_64,
+        cpus: 4,
+        pid_ns: None,
+        atomic_fetch: true,
+        cpu_v4: true,
+        bpf_loop: true,
+        for_each_map_elem: true,
+        lookup_percpu_elem: true,
+        attach_cookie: true,
+        func_ip: true,
+        ktime_tai: true,
+        current_task_btf: true,
+        kprobe_multi: true,
+        uprobe_multi: true,
+        boot_to_realtime_ns: 0,
+        max_stack: 127,
+    }
+}
+
+fn field(name: &str, ctype: &str, offset: u32, size: u32, signed: bool, form: FieldForm) -> TracepointField {
+    TracepointField { name: name.to_owned(), ctype: ctype.to_owned(), offset, size, signed, form }
+}
+
+fn tracepoints() -> BTreeMap<(String, String), TracepointFormat> {
+    let int = FieldForm::Int;
+    let openat = vec![
+        field("__syscall_nr", "int", 8, 4, true, int),
+        field("dfd", "int", 16, 8, false, int),
+        field("filename", "const char *", 24, 8, false, FieldForm::Pointer),
+        field("flags", "int", 32, 8, false, int),
+        field("mode", "umode_t", 40, 8, false, int),
+    ];
+    let open = vec![
+        field("__syscall_nr", "int", 8, 4, true, int),
+        field("filename", "const char *", 16, 8, false, FieldForm::Pointer),
+        field("flags", "int", 24, 8, false, int),
+        field("mode", "umode_t", 32, 8, false, int),
+    ];
+    let exit = vec![field("__syscall_nr", "int", 8, 4, true, int), field("ret", "long", 16, 8, true, int)];
+    let victim = vec![
+        field("pid", "int", 8, 4, true, int),
+        field("comm", "__data_loc char[]", 12, 4, false, FieldForm::DataLoc { is_char: true }),
+        field("total_vm", "unsigned long", 16, 8, false, int),
+    ];
+    let switch = vec![
+        field("prev_comm", "char", 8, 16, false, FieldForm::Array { len: 16, is_char: true }),
+        field("prev_pid", "pid_t", 24, 4, true, int),
+        field("next_pid", "pid_t", 60, 4, true, int),
+    ];
+    let alloc = vec![
+        field("call_site", "unsigned long", 8, 8, false, int),
+        field("ptr", "const void *", 16, 8, false, FieldForm::Pointer),
+        field("bytes_alloc", "size_t", 24, 8, false, int),
+        field("gfp_flags", "unsigned long", 32, 8, false, int),
+        field("nodes", "u32", 40, 8, false, FieldForm::Array { len: 2, is_char: false }),
+    ];
+    [
+        ("syscalls", "sys_enter_openat", openat),
+        ("syscalls", "sys_enter_open", open),
+        ("syscalls", "sys_exit_openat", exit),
+        ("oom", "mark_victim", victim),
+        ("sched", "sched_switch", switch),
+        ("kmem", "kmalloc", alloc),
+    ]
+    .into_iter()
+    .map(|(category, name, fields)| ((category.to_owned(), name.to_owned()), TracepointFormat { fields }))
+    .collect()
+}
+
+/// A handful of the kernel's types, with what fields can be: nested, anonymous, bit-fields, arrays.
+fn types() -> Btf {
+    let mut b = fixture::Builder::new();
+    let int = b.int("int", 4, true);
+    let unsigned = b.int("unsigned int", 4, false);
+    let long = b.int("unsigned long", 8, false);
+    let signed_long = b.int("long", 8, true);
+    let character = b.int("char", 1, true);
+    let boolean = b.bool();
+    let comm = b.array(character, 16);
+    let text = b.ptr(character);
+    let counters = b.array(signed_long, 4);
+    let stat = b.structure("mm_rss_stat", 32, &[("count", counters, 0, 0)]);
+    let anonymous = b.union("", 8, &[("owner", long, 0, 0), ("owner_low", unsigned, 0, 0)]);
+    let mm = b.structure(
+        "mm_struct",
+        56,
+        &[("total_vm", long, 0, 0), ("", anonymous, 64, 0), ("rss_stat", stat, 128, 0)],
+    );
+    let mm_ptr = b.ptr(mm);
+    let state = b.enumeration("task_state", false, &[("TASK_RUNNING", 0), ("TASK_STOPPED", 4)]);
+    let task = b.structure(
+        "task_struct",
+        72,
+        &[
+            ("pid", int, 0, 0),
+            ("tgid", int, 32, 0),
+            ("comm", comm, 64, 0),
+            ("mm", mm_ptr, 192, 0),
+            ("in_execve", unsigned, 256, 1),
+            ("in_iowait", unsigned, 257, 3),
+            ("state", state, 288, 0),
+            ("flags", unsigned, 320, 0),
+            ("name", text, 384, 0),
+            ("real_parent", 16, 448, 0),
+            ("on_cpu", boolean, 512, 0),
+        ],
+    );
+    let task_ptr = b.ptr(task);
+    assert_eq!(task_ptr, 16, "the struct names its pointer before it is made");
+    let read = b.proto(signed_long, &[("task", task_ptr), ("buf", text), ("count", long)]);
+    b.function("vfs_read", read);
+    b.function("vfs_write", read);
+    let exit = b.proto(0, &[("code", signed_long)]);
+    b.function("do_exit", exit);
+    let data = b.ptr(0);
+    let traced =
+        b.proto(0, &[("__data", data), ("preempt", boolean), ("prev", task_ptr), ("next", task_ptr)]);
+    let traced = b.ptr(traced);
+    b.typedef("btf_trace_sched_switch", traced);
+    b.btf()
+}

@@ -1,0 +1,100 @@
+//! Scripts and their items.
+
+use pest::iterators::{Pair, Pairs};
+
+use super::children::Children;
+use super::{Builder, name_of, span_of};
+use crate::ast::{Config, ConfigEntry, Expr, ExprKind, Item, MapDecl, OptionDecl, Probe, Script};
+use crate::parser::Rule;
+
+impl Builder {
+    /// The tree of a whole script.
+    pub(crate) fn script(&self, pairs: Pairs<'_, Rule>) -> Script {
+        let items = pairs.flat_map(Pair::into_inner).filter_map(|pair| self.item(pair)).collect();
+        Script { items }
+    }
+
+    fn item(&self, pair: Pair<'_, Rule>) -> Option<Item> {
+        match pair.as_rule() {
+            Rule::config => Some(Item::Config(self.config(pair))),
+            Rule::option => Some(Item::Option(self.option(pair))),
+            Rule::map_decl => Some(Item::Map(self.map_decl(pair))),
+            Rule::probe => Some(Item::Probe(self.probe(pair))),
+            // Text that says nothing to memql.
+            Rule::shebang | Rule::btf_guard | Rule::EOI => None,
+            rule => unreachable!("memql.pest has no {rule:?} among a script's items"),
+        }
+    }
+
+    fn config(&self, pair: Pair<'_, Rule>) -> Config {
+        let mut children = Children::of(pair);
+        let start = span_of(&children.need(Rule::config_word));
+        let (mut entries, mut span) = (Vec::new(), start);
+        for child in children {
+            match child.as_rule() {
+                Rule::config_entry => entries.push(self.config_entry(child)),
+                Rule::close_brace => span = start.to(span_of(&child)),
+                _ => {} // `=`, `{` and separators.
+            }
+        }
+        Config { entries, span }
+    }
+
+    fn config_entry(&self, pair: Pair<'_, Rule>) -> ConfigEntry {
+        let mut children = Children::of(pair);
+        let name = name_of(&children.need(Rule::name));
+        children.need(Rule::assign);
+        let span = children.next().map(|value| (span_of(&value), value));
+        let (span, value) = span.expect("memql.pest: an entry of a config block has a value");
+        let kind = match value.as_rule() {
+            Rule::number => ExprKind::Int(self.integer(&value)),
+            Rule::string => ExprKind::Str(self.string(&value)),
+            _ => ExprKind::Ident(name_of(&value)),
+        };
+        ConfigEntry { name, value: Expr { kind, span } }
+    }
+
+    fn option(&self, pair: Pair<'_, Rule>) -> OptionDecl {
+        let mut children = Children::of(pair);
+        let start = span_of(&children.need(Rule::option_word));
+        let name = name_of(&children.need(Rule::name));
+        children.need(Rule::colon);
+        let ty = self.type_expr(children.need(Rule::type_expr));
+        let default = children.accept_after(Rule::assign, Rule::expr).map(|value| self.expr(value));
+        children.need(Rule::comma);
+        let flags = self.string(&children.need(Rule::string));
+        children.need(Rule::comma);
+        let help = self.string(&children.need(Rule::string));
+        let span = start.to(span_of(&children.need(Rule::semicolon)));
+        OptionDecl { name, ty, default, flags, help, span }
+    }
+
+    fn map_decl(&self, pair: Pair<'_, Rule>) -> MapDecl {
+        let mut children = Children::of(pair);
+        let start = span_of(&children.need(Rule::let_word));
+        let name = name_of(&children.need(Rule::map));
+        children.need(Rule::assign);
+        let kind = name_of(&children.need(Rule::map_kind));
+        children.need(Rule::open_paren);
+        let max_entries = self.expr(children.need(Rule::expr));
+        children.need(Rule::close_paren);
+        let span = start.to(span_of(&children.need(Rule::semicolon)));
+        MapDecl { name, kind, max_entries, span }
+    }
+
+    fn probe(&self, pair: Pair<'_, Rule>) -> Probe {
+        let mut children = Children::of(pair);
+        let mut points = vec![self.attach_point(children.need(Rule::attach_point))];
+        while let Some(point) = children.accept_after(Rule::comma, Rule::attach_point) {
+            points.push(self.attach_point(point));
+        }
+        let predicate = children.accept(Rule::predicate).map(|predicate| {
+            let mut children = Children::of(predicate);
+            children.need(Rule::open_slash);
+            self.expr(children.need(Rule::expr))
+        });
+        let body = self.block(children.need(Rule::block));
+        let span = points[0].span.to(body.span);
+        Probe { points, predicate, body, span }
+    }
+}

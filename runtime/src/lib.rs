@@ -1,0 +1,39 @@
+//! memql's runtime: the only part that talks to a kernel.
+//!
+//! ```text
+//! Compiled ──open──► Opened ──load──► Loaded ──attach──► Attached ──events──► Outcome
+//! ```
+//!
+//! [`session::run`] is all of it; each phase is a type whose drop undoes it.
+
+pub mod attach;
+mod clock;
+mod cpus;
+mod epoll;
+mod errno;
+pub mod error;
+pub mod event_loop;
+mod failure;
+pub mod health;
+mod kernel_info;
+pub mod load;
+pub mod maps;
+pub mod output;
+pub mod process;
+mod receiver;
+mod remedies;
+mod ring;
+pub mod session;
+mod signals;
+pub mod symbols;
+pub mod target;
+mod test_run;
+mod timers;
+mod triggers;
+mod verbose;
+mod words;
+mod world;
+
+pub use error::RunError;
+pub use process::{Child, Process};
+pub use session::{Outcome, RunOptions, run};

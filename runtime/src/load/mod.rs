@@ -1,0 +1,247 @@
+//! From the object's bytes to programs and maps in the kernel: [`Opened`], then [`Loaded`].
+//!
+//! libbpf opens the very bytes that `--emit elf` writes. What remains to be said before loading is how
+//! each program will be attached, since the kernel fixes that at load time ([`LinkStyle`]); programs
+//! without an attach point are left out. Dropping either phase frees everything.
+//!
+//! On kernels before 5.11 maps count against RLIMIT_MEMLOCK; libbpf lifts that limit by itself where it
+//! finds that it matters.
+
+mod libbpf_messages;
+mod rejection;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use libbpf_rs::libbpf_sys;
+use libbpf_rs::{AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, ProgramAttachType};
+use memql_compiler::plan::{Compiled, Plan, ProgramPlan};
+use memql_compiler::target::Features;
+
+use crate::attach::LinkStyle;
+use crate::error::RunError;
+use crate::remedies;
+use libbpf_messages::Recording;
+
+/// The object's name in the kernel's lists; its maps are `memql.bss` and so on.
+const OBJECT_NAME: &str = "memql";
+
+/// An object that libbpf has read; nothing is in the kernel yet.
+pub struct Opened<'a> {
+    object: OpenObject,
+    plan: &'a Plan,
+    styles: Vec<LinkStyle>,
+}
+
+impl<'a> Opened<'a> {
+    /// Reads the object and decides how its programs will be attached.
+    ///
+    /// # Errors
+    /// Only if memql's own object is malformed: an internal error.
+    pub fn open(compiled: &'a Compiled, features: &Features) -> Result<Opened<'a>, RunError> {
+        let recording = Recording::start();
+        let mut object = ObjectBuilder::default()
+            .name(OBJECT_NAME)
+            .and_then(|builder| builder.open_memory(&compiled.object))
+            .map_err(|error| {
+                let mut internal =
+                    RunError::internal(format!("libbpf cannot read memql's object: {error:#}"));
+                internal.log = Some(recording.messages().join("\n"));
+                internal
+            })?;
+        let plan = &compiled.plan;
+        let styles: Vec<LinkStyle> =
+            plan.programs.iter().map(|program| LinkStyle::of(program, features)).collect();
+        for mut program in object.progs_mut() {
+            match plan.programs.iter().position(|p| OsStr::new(&p.name) == program.name()) {
+                Some(index) if !plan.programs[index].points.is_empty() => {
+                    if let Some(attach_type) = attach_type(styles[index]) {
+                        program.set_attach_type(attach_type);
+                    }
+                }
+                Some(_) | None => program.set_autoload(false),
+            }
+        }
+        Ok(Opened { object, plan, styles })
+    }
+
+    /// Makes the maps and has the kernel verify the programs.
+    ///
+    /// # Errors
+    /// If the kernel refuses a map or a program: which one, why, and what to do.
+    pub fn load(self) -> Result<Loaded, RunError> {
+        let Opened { object, plan, styles } = self;
+        let recording = Recording::start();
+        let started = Instant::now();
+        // SAFETY: the object is open and not loaded; libbpf undoes a failed load when it is closed.
+        let result = unsafe { libbpf_sys::bpf_object__load(object.as_libbpf_object().as_ptr()) };
+        let messages = recording.messages();
+        if result < 0 {
+            return Err(refused(&io::Error::from_raw_os_error(-result), plan, &messages));
+        }
+        // SAFETY: it is loaded now, and `take_ptr` gives up the only other owner.
+        let object = unsafe { Object::from_ptr(object.take_ptr()) };
+        let fds = program_fds(&object, plan)?;
+        let programs = fds.into_iter().zip(styles).map(|(fd, style)| LoadedProgram { fd, style }).collect();
+        Ok(Loaded { object, programs, took: started.elapsed(), messages })
+    }
+}
+
+/// What the kernel must be told at load time about how a program will be attached.
+fn attach_type(style: LinkStyle) -> Option<ProgramAttachType> {
+    match style {
+        LinkStyle::KprobeMulti => Some(ProgramAttachType::KprobeMulti),
+        LinkStyle::UprobeMulti => Some(ProgramAttachType::TraceUprobeMulti),
+        LinkStyle::TestRun | LinkStyle::PerfEvent | LinkStyle::Tracing => None,
+    }
+}
+
+/// An object whose maps and programs are in the kernel.
+pub struct Loaded {
+    /// The maps and programs, as libbpf knows them.
+    object: Object,
+    programs: Vec<LoadedProgram>,
+    took: Duration,
+    messages: Vec<String>,
+}
+
+/// One program of the plan.
+#[derive(Clone, Copy, Debug)]
+struct LoadedProgram {
+    /// `None` for a program without attach points, which is not loaded. Owned by the object.
+    fd: Option<RawFd>,
+    style: LinkStyle,
+}
+
+impl Loaded {
+    /// The object, for its maps.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The plan's n-th program; `None` if it has no attach points.
+    pub fn program(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        let fd = self.programs.get(index)?.fd?;
+        // SAFETY: the object owns the descriptor and outlives the borrow.
+        Some(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// How the plan's n-th program is attached.
+    pub fn style(&self, index: usize) -> Option<LinkStyle> {
+        self.programs.get(index).map(|program| program.style)
+    }
+
+    /// A map by its name in the object.
+    ///
+    /// # Errors
+    /// An internal error if there is none.
+    pub fn map(&self, elf_name: &str) -> Result<libbpf_rs::Map<'_>, RunError> {
+        self.object
+            .maps()
+            .find(|map| map.name() == OsStr::new(elf_name))
+            .ok_or_else(|| RunError::internal(format!("the object has no map `{elf_name}`")))
+    }
+
+    /// How long the kernel took.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// What libbpf had to say although it went well; for `-v`.
+    pub fn messages(&self) -> &[String] {
+        &self.messages
+    }
+}
+
+fn program_fds(object: &Object, plan: &Plan) -> Result<Vec<Option<RawFd>>, RunError> {
+    let fd = |program: &ProgramPlan| {
+        if program.points.is_empty() {
+            return Ok(None);
+        }
+        object
+            .progs()
+            .find(|loaded| loaded.name() == OsStr::new(&program.name))
+            .map(|loaded| Some(loaded.as_fd().as_raw_fd()))
+            .ok_or_else(|| RunError::internal(format!("the object has no program `{}`", program.name)))
+    };
+    plan.programs.iter().map(fd).collect()
+}
+
+/// Why the kernel did not load the object, in the words of the script's reader.
+fn refused(error: &io::Error, plan: &Plan, messages: &[String]) -> RunError {
+    let mut refusal = match rejection::find(messages) {
+        Some(rejection) => refused_program(error, plan, rejection),
+        None => refused_otherwise(error, messages),
+    };
+    if refusal.log.is_none() && !messages.is_empty() {
+        refusal.log = Some(messages.join("\n"));
+    }
+    refusal
+}
+
+fn refused_program(error: &io::Error, plan: &Plan, rejection: rejection::Rejection) -> RunError {
+    let probe = plan.programs.iter().find(|program| program.name == rejection.program).map(probe_name);
+    let what = match probe {
+        Some(probe) => format!("the kernel refuses the program of `{probe}`"),
+        None => format!("the kernel refuses the program `{}`", rejection.program),
+    };
+    let mut refusal = RunError::system(what, error);
+    let quoted = |label: &str, text: &Option<String>| text.as_ref().map(|text| format!("{label}: {text}"));
+    refusal.notes.extend(quoted("kernel verifier", &rejection.decisive));
+    refusal.notes.extend(quoted("at", &rejection.instruction));
+    refusal.notes.extend(quoted("in the script", &rejection.script_line));
+    let known = rejection::KNOWN.iter().find(|known| rejection.log.contains(known.words));
+    refusal = match (known, remedies::for_refusal(error)) {
+        (Some(known), _) => refusal.help(known.help),
+        (None, Some(remedy)) => refusal.help(remedy),
+        (None, None) if rejection.log.is_empty() => refusal.help_if(of_errno(error)),
+        (None, None) => {
+            refusal.internal = true;
+            refusal.help(crate::error::REPORT)
+        }
+    };
+    refusal.log = (!rejection.log.is_empty()).then_some(rejection.log);
+    refusal
+}
+
+fn refused_otherwise(error: &io::Error, messages: &[String]) -> RunError {
+    let mut refusal = RunError::system("the kernel refuses the script's maps or programs", error);
+    match remedies::for_refusal(error) {
+        Some(remedy) => refusal.help(remedy),
+        None => {
+            // libbpf's first complaint is the cause, what follows are its consequences.
+            refusal.notes.extend(messages.first().map(|message| format!("libbpf: {message}")));
+            refusal.help_if(of_errno(error))
+        }
+    }
+}
+
+/// What an errno of loading means, where it is not the verifier's.
+fn of_errno(error: &io::Error) -> Option<String> {
+    let help = match error.raw_os_error()? {
+        libc::EPERM => {
+            "loading eBPF needs root, or CAP_BPF and CAP_PERFMON; on kernels before 5.11 also a sufficient `ulimit -l`"
+        }
+        libc::ENOMEM => "not enough memory for the maps: lower `max_map_keys` or `perf_rb_pages`",
+        libc::E2BIG => {
+            "a map or a program is larger than the kernel allows: lower `max_map_keys` or shorten the probe"
+        }
+        libc::EMFILE | libc::ENFILE => "too many open files: raise `ulimit -n`",
+        libc::ESRCH | libc::ENOENT => {
+            "the kernel's BTF does not know what the probe names, or the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
+        }
+        _ => return None,
+    };
+    Some(help.into())
+}
+
+/// The probe a program belongs to, as the script's reader knows it.
+pub fn probe_name(program: &ProgramPlan) -> String {
+    match program.points.as_slice() {
+        [] => program.name.clone(),
+        [(point, _)] => point.to_string(),
+        [(first, _), rest @ ..] => format!("{first} and {} more", rest.len()),
+    }
+}

@@ -1,0 +1,104 @@
+//! Gets the events of a run: prints them, keeps them for a moment, or, once the script has called
+//! `exit()`, lets them go.
+
+use crate::maps::KernelMaps;
+use crate::output::{Action, Output, OutputError};
+
+/// Where events go.
+pub struct Receiver<'a> {
+    /// What prints them.
+    pub output: Output<'a>,
+    maps: &'a KernelMaps,
+    exit: Option<i32>,
+    mode: Mode,
+    kept: Kept,
+    failed: Option<OutputError>,
+}
+
+impl<'a> Receiver<'a> {
+    /// Prints through `output`, which reads and clears `maps`.
+    pub fn new(output: Output<'a>, maps: &'a KernelMaps) -> Receiver<'a> {
+        Receiver { output, maps, exit: None, mode: Mode::Print, kept: Kept::default(), failed: None }
+    }
+
+    /// Takes an event; false if no more are wanted.
+    pub fn receive(&mut self, event: &[u8]) -> bool {
+        match self.mode {
+            Mode::Print => self.print(event),
+            Mode::Keep => {
+                self.kept.push(event);
+                true
+            }
+            Mode::LetGo => true,
+        }
+    }
+
+    fn print(&mut self, event: &[u8]) -> bool {
+        match self.output.event(event, self.maps) {
+            Ok(Action::Continue) => true,
+            Ok(Action::Exit(code)) => {
+                // `exit()` ends the run at this event: what other CPUs sent after it is not printed.
+                self.exit.get_or_insert(code);
+                self.mode = Mode::LetGo;
+                true
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                false
+            }
+        }
+    }
+
+    /// What is done with events from now on.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Prints what was kept, and whatever comes from now on.
+    pub fn print_kept(&mut self) {
+        let kept = std::mem::take(&mut self.kept);
+        self.mode = Mode::Print;
+        // `exit()` among them changes the mode.
+        let _all = kept.iter().all(|event| self.receive(event));
+    }
+
+    /// The code of `exit()`, once the script has called it.
+    pub fn exit(&self) -> Option<i32> {
+        self.exit
+    }
+
+    /// What went wrong with an event, told once.
+    pub fn take_failure(&mut self) -> Option<OutputError> {
+        self.failed.take()
+    }
+}
+
+/// What is done with events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Printed.
+    Print,
+    /// Kept for later: taken from the ring buffer as fast as can be.
+    Keep,
+    /// Not printed.
+    LetGo,
+}
+
+/// Events one after another.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    fn push(&mut self, event: &[u8]) {
+        self.bytes.extend_from_slice(event);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[*start..*end])
+    }
+}

@@ -1,0 +1,114 @@
+//! The ring buffer through which probes send events.
+//!
+//! Reading goes in batches, so that a flood of events does not keep signals and timers waiting, and it
+//! knows positions: what was sent before some moment can be read to the last event, however much is
+//! being sent after it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use libbpf_rs::libbpf_sys as sys;
+use libbpf_rs::{AsRawLibbpf, MapCore, RingBuffer, RingBufferBuilder};
+
+use crate::error::RunError;
+
+/// A mapped ring buffer and what is done with its events.
+pub struct Ring<'a> {
+    buffer: RingBuffer<'a>,
+}
+
+/// A place in the stream of events: all events before it were begun before it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position(u64);
+
+/// What reading a batch came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many events were read, and there may be more.
+    Some(usize),
+    /// There was nothing more.
+    All,
+    /// The receiver wants no more.
+    Stopped,
+}
+
+/// An event whose sender was interrupted in the middle of writing it is waited for so long at the end.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Events per batch.
+const BATCH: usize = 4096;
+
+impl<'a> Ring<'a> {
+    /// Maps the ring buffer. `receive` gets each event's bytes and says whether to go on.
+    ///
+    /// # Errors
+    /// If the kernel refuses to map it.
+    pub fn map(
+        map: &'a dyn MapCore,
+        mut receive: impl FnMut(&[u8]) -> bool + 'a,
+    ) -> Result<Ring<'a>, RunError> {
+        let failed =
+            |error: libbpf_rs::Error| RunError::plain(format!("cannot map the ring buffer: {error:#}"));
+        let mut builder = RingBufferBuilder::new();
+        builder.add(map, move |bytes| if receive(bytes) { 0 } else { -libc::ECANCELED }).map_err(failed)?;
+        Ok(Ring { buffer: builder.build().map_err(failed)? })
+    }
+
+    /// Readable when there are events.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is the buffer's and lives as long as it.
+        unsafe { BorrowedFd::borrow_raw(self.buffer.epoll_fd()) }
+    }
+
+    /// Reads a batch of events.
+    ///
+    /// # Errors
+    /// If the ring buffer cannot be read.
+    pub fn read(&self) -> io::Result<Read> {
+        match self.buffer.consume_raw_n(BATCH) {
+            read if read as usize >= BATCH && read > 0 => Ok(Read::Some(read as usize)),
+            0.. => Ok(Read::All),
+            error if -error == libc::ECANCELED => Ok(Read::Stopped),
+            error => Err(io::Error::from_raw_os_error(-error)),
+        }
+    }
+
+    /// Reads all events that were sent before `end`. What is sent meanwhile is read too, at most a batch of it.
+    ///
+    /// # Errors
+    /// If the ring buffer cannot be read.
+    pub fn read_until(&self, end: Position) -> io::Result<Read> {
+        let mut idle_since = None;
+        while self.consumed() < end.0 {
+            match self.read()? {
+                Read::Stopped => return Ok(Read::Stopped),
+                Read::Some(_) => idle_since = None,
+                Read::All if self.consumed() >= end.0 => break,
+                Read::All => {
+                    if idle_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        }
+        Ok(Read::All)
+    }
+
+    /// The end of what has been sent up to now.
+    pub fn end(&self) -> Position {
+        // SAFETY: `raw` is valid as long as the buffer.
+        Position(unsafe { sys::ring__producer_pos(self.raw()) })
+    }
+
+    fn consumed(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { sys::ring__consumer_pos(self.raw()) }
+    }
+
+    fn raw(&self) -> *const sys::ring {
+        // SAFETY: the buffer has exactly one ring, number 0.
+        unsafe { sys::ring_buffer__ring(self.buffer.as_libbpf_object().as_ptr(), 0) }
+    }
+}

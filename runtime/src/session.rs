@@ -1,0 +1,335 @@
+//! A run from a compiled script to its last line of output.
+//!
+//! [`run`] reads as the list of its phases. What it promises:
+//!
+//! - `begin` probes have run, and their output is printed, before anything is attached.
+//! - The child of `-c` executes its first instruction, and `--ready-fd` gets its byte, when everything is attached.
+//! - When the run ends, all events that were sent before are printed, then `end` probes run, then the
+//!   maps are printed, then losses are reported; only then is anything detached. Probes go on meanwhile:
+//!   what they send after the end is not printed, what they add to maps may be.
+//! - After `exit()`, no event is printed that came after it, `end` probes' excepted.
+//! - Whatever fails, what was attached is detached and a child that was never let go is killed.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use memql_compiler::plan::{Compiled, MissingProbes, Plan};
+use memql_compiler::target::Target;
+
+use crate::attach::{Attached, Situation};
+use crate::clock;
+use crate::error::RunError;
+use crate::event_loop::{Ended, EventLoop, Handler, More};
+use crate::failure::Failure;
+use crate::health::{self, Lost};
+use crate::load::{Loaded, Opened};
+use crate::maps::KernelMaps;
+use crate::output::{self, KernelNames, OutputError};
+use crate::process::Child;
+use crate::receiver::{Mode, Receiver};
+use crate::ring::{Read, Ring};
+use crate::signals::Signals;
+use crate::target::Running;
+use crate::triggers::{self, Triggers};
+use crate::verbose;
+use crate::world::World;
+
+/// How to run a script.
+#[derive(Debug, Default)]
+pub struct RunOptions {
+    /// `-p`: the run is about this process and ends with it.
+    pub pid: Option<u32>,
+    /// `-c`: the run is about this child, lets it go when everything is attached, and ends with it.
+    pub child: Option<Child>,
+    /// `-f json`
+    pub json: bool,
+    /// `-o`: the file for results; stdout without.
+    pub output: Option<PathBuf>,
+    /// `-q`: say nothing about attaching.
+    pub quiet: bool,
+    /// `-v`: say what was loaded and attached.
+    pub verbose: bool,
+    /// `--ready-fd`: gets a byte when everything is attached, and is closed.
+    pub ready_fd: Option<RawFd>,
+}
+
+/// How a run ended that ended as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What memql exits with: the script's `exit(code)`, of which eight bits are kept, else 0.
+    pub exit_code: u8,
+    /// What was lost meanwhile; it has been reported.
+    pub losses: Vec<Lost>,
+}
+
+/// Runs a compiled script to its end.
+///
+/// # Errors
+/// If the system refuses something the script needs, or the output cannot be written.
+pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<Outcome, RunError> {
+    let plan = &compiled.plan;
+    let triggers = Triggers::of(plan);
+    let signals =
+        Signals::take(&triggers.signal_numbers()).map_err(|e| RunError::system("cannot take signals", &e))?;
+    let mut world = World::of(options)?;
+    let loaded = Opened::open(&compiled, target.features())?.load()?;
+    let maps = KernelMaps::of(plan, loaded.object()).map_err(OutputError::from)?;
+    let names = KernelNames::new(target);
+    let settings = output::Settings { sink: world.sink()?, format: world.format, names: &names };
+    let receiver = RefCell::new(Receiver::new(settings.open(plan), &maps));
+    let ring_map = plan.ring.as_deref().map(|name| loaded.map(name)).transpose()?;
+    let receive = |event: &[u8]| receiver.borrow_mut().receive(event);
+    let ring = ring_map.as_ref().map(|map| Ring::map(map, receive)).transpose()?;
+    let run = Run {
+        plan,
+        loaded: &loaded,
+        maps: &maps,
+        receiver: &receiver,
+        ring: ring.as_ref(),
+        triggers: &triggers,
+        told_lost: Cell::new(0),
+    };
+    if world.verbose {
+        eprint!("{}", verbose::loaded(plan, &loaded));
+    }
+
+    let mut attached = None;
+    let ended = match run.begin(&world)? {
+        Some(ended) => {
+            run.announce(triggers.points(), &mut world)?;
+            ended
+        }
+        None => {
+            let attached = attached.insert(run.attach(target, &world)?);
+            run.announce(attached.points(), &mut world)?;
+            world.let_child_go()?;
+            run.until_end(&signals, &world)?
+        }
+    };
+    run.finish(ended, &signals, attached.as_ref())
+    // Dropped here, in this order: what is attached, the ring buffer, the programs and maps, the child.
+}
+
+/// A run whose programs are loaded.
+struct Run<'r, 'a> {
+    plan: &'a Plan,
+    loaded: &'a Loaded,
+    maps: &'a KernelMaps,
+    receiver: &'r RefCell<Receiver<'a>>,
+    ring: Option<&'r Ring<'r>>,
+    triggers: &'a Triggers,
+    /// Lost events that were told already.
+    told_lost: Cell<u64>,
+}
+
+/// Lost events are told this often while the run goes on.
+const LOST_EVERY: Duration = Duration::from_secs(1);
+
+impl Run<'_, '_> {
+    /// Runs the `begin` probes and prints what they sent; tells if that ends the run.
+    fn begin(&self, world: &World) -> Result<Option<Ended>, RunError> {
+        if let Some(pid) = world.pid() {
+            self.receiver.borrow_mut().output.note_process(pid as u32);
+        }
+        self.set_start_time()?;
+        for program in &self.triggers.begin {
+            triggers::run(self.plan, self.loaded, *program)?;
+        }
+        match self.drain() {
+            Ok(()) => Ok(self.receiver.borrow().exit().map(Ended::Exit)),
+            Err(failure) => failure.reader_gone_or_error().map(Some),
+        }
+    }
+
+    /// What `elapsed` counts from.
+    fn set_start_time(&self) -> Result<(), RunError> {
+        let Some(offset) = self.plan.start_time else { return Ok(()) };
+        let written = self.maps.bss().is_some_and(|bss| bss.write_u64(offset, clock::boot_ns()));
+        if written { Ok(()) } else { Err(RunError::internal("the start time has no place in the object")) }
+    }
+
+    fn attach(&self, target: &Running, world: &World) -> Result<Attached, RunError> {
+        let id_of = |category: &str, name: &str| {
+            target.tracepoint_id(category, name).map_err(|error| {
+                RunError::plain(format!("cannot attach `tracepoint:{category}:{name}`: {}", error.message))
+                    .help_if(error.help)
+            })
+        };
+        let attached =
+            Attached::attach(self.plan, self.loaded, &Situation { pid: world.pid(), tracepoint_id: &id_of })?;
+        if world.verbose {
+            eprint!("{}", verbose::attached(self.plan, self.loaded, &attached));
+        }
+        if self.plan.settings.missing_probes == MissingProbes::Warn {
+            for missing in attached.missing() {
+                eprintln!("warning: {}", missing.error.in_one_line());
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Tells everybody that nothing more is going to be attached.
+    fn announce(&self, points: usize, world: &mut World) -> Result<(), RunError> {
+        if !world.quiet {
+            let mut receiver = self.receiver.borrow_mut();
+            receiver.output.attached_probes(points as u64)?;
+            receiver.output.flush()?;
+        }
+        world.tell_ready()
+    }
+
+    /// Prints events and runs `interval` and `self:signal` probes until something ends the run.
+    fn until_end(&self, signals: &Signals, world: &World) -> Result<Ended, RunError> {
+        let timers = self.triggers.timers()?;
+        let mut event_loop = EventLoop::new(signals, self.ring, &timers)?;
+        for process in world.process.iter().chain(world.child.as_ref().map(Child::process)) {
+            event_loop.end_with(process)?;
+        }
+        if world.to_stdout {
+            event_loop.end_with_reader(&io::stdout())?;
+        }
+        let ended = event_loop.run(&mut Live { run: self, told_lost: Instant::now() });
+        ended.or_else(Failure::reader_gone_or_error)
+    }
+
+    /// Prints what is left, runs the `end` probes, prints the maps and what was lost.
+    fn finish(
+        &self,
+        ended: Ended,
+        signals: &Signals,
+        attached: Option<&Attached>,
+    ) -> Result<Outcome, RunError> {
+        signals.end_at_once_on_next();
+        let losses = match self.last_words(ended, attached) {
+            Ok(losses) => losses,
+            Err(failure) => {
+                failure.reader_gone_or_error()?;
+                Vec::new()
+            }
+        };
+        Ok(Outcome { exit_code: self.receiver.borrow().exit().unwrap_or(0) as u8, losses })
+    }
+
+    fn last_words(&self, ended: Ended, attached: Option<&Attached>) -> Result<Vec<Lost>, Failure> {
+        if ended == Ended::ReaderGone {
+            return Ok(Vec::new());
+        }
+        self.drain()?;
+        self.let_go()?;
+        for program in &self.triggers.end {
+            triggers::run(self.plan, self.loaded, *program)?;
+        }
+        self.drain()?;
+        self.tell_lost_events()?;
+        let mut receiver = self.receiver.borrow_mut();
+        if self.plan.settings.print_maps_on_exit {
+            receiver.output.print_all_maps(self.maps)?;
+        }
+        receiver.output.flush()?;
+        let losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
+        for lost in &losses {
+            receiver.output.warn(&lost.text)?;
+        }
+        Ok(losses)
+    }
+
+    /// Makes room for what `end` probes send: probes are still attached, and what they have sent since
+    /// the run ended is let go.
+    fn let_go(&self) -> Result<(), Failure> {
+        self.receiver.borrow_mut().set_mode(Mode::LetGo);
+        self.empty_ring()?;
+        self.receiver.borrow_mut().set_mode(Mode::Print);
+        Ok(())
+    }
+
+    /// Runs a probe while others run. Whatever they send, there is room for what this one sends: an
+    /// `exit()` in it is not lost.
+    fn run_among_others(&self, program: usize) -> Result<(), Failure> {
+        self.receiver.borrow_mut().set_mode(Mode::Keep);
+        self.empty_ring()?;
+        triggers::run(self.plan, self.loaded, program)?;
+        self.receiver.borrow_mut().print_kept();
+        self.check(Read::All)
+    }
+
+    fn empty_ring(&self) -> Result<(), Failure> {
+        if let Some(ring) = self.ring {
+            ring.read_until(ring.end()).map_err(ring_failed)?;
+        }
+        Ok(())
+    }
+
+    /// Says how many events were lost since this was last said.
+    fn tell_lost_events(&self) -> Result<(), Failure> {
+        let lost = health::lost_events(self.plan, self.maps.bss());
+        let told = self.told_lost.replace(lost);
+        if lost > told {
+            self.receiver.borrow_mut().output.lost_events(lost - told)?;
+        }
+        Ok(())
+    }
+
+    /// Handles all events that were sent before now.
+    fn drain(&self) -> Result<(), Failure> {
+        if let Some(ring) = self.ring {
+            let read = ring.read_until(ring.end()).map_err(ring_failed)?;
+            self.check(read)?;
+        }
+        Ok(self.receiver.borrow_mut().output.flush()?)
+    }
+
+    /// If reading stopped because an event could not be handled: why.
+    fn check(&self, read: Read) -> Result<(), Failure> {
+        match (self.receiver.borrow_mut().take_failure(), read) {
+            (Some(error), _) => Err(error.into()),
+            (None, Read::Stopped) => {
+                Err(RunError::internal("reading events stopped without a reason").into())
+            }
+            (None, Read::Some(_) | Read::All) => Ok(()),
+        }
+    }
+}
+
+/// What the event loop calls.
+struct Live<'l, 'r, 'a> {
+    run: &'l Run<'r, 'a>,
+    /// When lost events were last told.
+    told_lost: Instant,
+}
+
+impl Handler for Live<'_, '_, '_> {
+    fn read(&mut self) -> Result<More, Failure> {
+        let run = self.run;
+        let read = run.ring.map_or(Ok(Read::All), Ring::read).map_err(ring_failed)?;
+        run.check(read)?;
+        Ok(match (run.receiver.borrow().exit(), read) {
+            (Some(code), _) => More::Exit(code),
+            (None, Read::Some(_)) => More::Yes,
+            (None, Read::All | Read::Stopped) => More::No,
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if self.told_lost.elapsed() >= LOST_EVERY {
+            self.run.tell_lost_events()?;
+            self.told_lost = Instant::now();
+        }
+        Ok(self.run.receiver.borrow_mut().output.flush()?)
+    }
+
+    fn timer(&mut self, program: usize) -> Result<(), Failure> {
+        self.run.run_among_others(program)
+    }
+
+    fn signal(&mut self, signal: i32) -> Result<(), Failure> {
+        let of_signal = self.run.triggers.signals.iter().filter(|(number, _)| *number == signal);
+        of_signal.map(|(_, program)| *program).try_for_each(|program| self.timer(program))
+    }
+}
+
+fn ring_failed(error: io::Error) -> Failure {
+    RunError::system("cannot read the ring buffer", &error).into()
+}

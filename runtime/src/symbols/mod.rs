@@ -1,0 +1,144 @@
+//! Addresses become symbols.
+//!
+//! Nothing is read before the first address is asked for; what was read is kept for the run: the
+//! kernel's symbols once, each executable and library once however many processes map it, and each
+//! address in it once. Ten thousand stacks of one program are a few thousand addresses.
+//!
+//! A process may be gone when its stack is printed, so its mappings are noted, and the files behind
+//! them opened, when it is first seen ([`Symbols::note_process`]); what a later look finds is
+//! added, what it no longer finds is kept. A process that ended before anybody looked, and
+//! libraries that it loaded after the last look, cannot be resolved: such addresses print as
+//! addresses. So whoever runs a process of its own (`-c`) or watches one (`-p`) should note it as
+//! it starts, now and then, and before it is let go.
+//!
+//! Frames but the innermost hold return addresses, the instruction after the call. They are looked up
+//! as the call's own last byte, so that a call that ends a function, and the line of a call, come out
+//! right; the offset shown is that of the address itself.
+
+mod build_id;
+mod frame;
+mod kallsyms;
+mod mappings;
+mod module;
+mod perf_map;
+mod process;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use kallsyms::Kallsyms;
+use module::Modules;
+use process::Process;
+
+pub use frame::{Code, FileOffset, Frame, Inlined, Stack, Symbol, Unresolved};
+
+/// So many processes are remembered at most.
+const MOST_PROCESSES: usize = 8192;
+
+/// What is shown of symbols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SymbolOptions {
+    /// Demangle C++ and Rust names.
+    pub demangle: bool,
+    /// File and line, and inlined functions, where debug information is at hand.
+    pub debug_info: bool,
+}
+
+/// Resolves addresses of the kernel and of processes.
+#[derive(Debug)]
+pub struct Symbols {
+    kernel: Option<Result<Kallsyms, Unresolved>>,
+    /// Resolved kernel addresses.
+    kernel_frames: HashMap<u64, Rc<Frame>>,
+    modules: Modules,
+    processes: HashMap<u32, Process>,
+}
+
+impl Symbols {
+    /// Nothing resolved yet, and nothing read.
+    pub fn new(options: SymbolOptions) -> Symbols {
+        Symbols {
+            kernel: None,
+            kernel_frames: HashMap::new(),
+            modules: Modules::new(options),
+            processes: HashMap::new(),
+        }
+    }
+
+    /// Looks at a process (by its thread group id) while it is there, so that its addresses can be
+    /// resolved later. Cheap when repeated: it looks again only after a tenth of a second.
+    pub fn note_process(&mut self, tgid: u32) {
+        let (process, modules) = self.process(tgid);
+        process.note(modules);
+    }
+
+    /// The same, now: before a process is let go or is about to end.
+    pub fn note_process_now(&mut self, tgid: u32) {
+        let (process, modules) = self.process(tgid);
+        process.refresh(modules);
+    }
+
+    /// Resolves a kernel stack, innermost frame first.
+    pub fn kernel_frames(&mut self, addresses: &[u64]) -> Vec<Rc<Frame>> {
+        addresses.iter().map(|address| self.kernel_frame(*address)).collect()
+    }
+
+    /// Resolves a process's stack, innermost frame first.
+    pub fn user_frames(&mut self, tgid: u32, addresses: &[u64]) -> Vec<Rc<Frame>> {
+        let (process, modules) = self.process(tgid);
+        process.frames(addresses, modules)
+    }
+
+    /// The name of the kernel function or variable at an address, without an offset; the address in hex
+    /// if there is none.
+    pub fn kernel_symbol(&mut self, address: u64) -> String {
+        name_or_address(&self.kernel_frame(address))
+    }
+
+    /// The name of a process's function at an address, without an offset; the address in hex if there
+    /// is none.
+    pub fn user_symbol(&mut self, tgid: u32, address: u64) -> String {
+        match self.user_frames(tgid, &[address]).first() {
+            Some(frame) => name_or_address(frame),
+            None => format!("{address:#x}"),
+        }
+    }
+
+    /// A process, and the files it may need. Of very many processes, those that were looked at longest
+    /// ago are forgotten: they are looked at again if they are still there.
+    fn process(&mut self, tgid: u32) -> (&mut Process, &mut Modules) {
+        if self.processes.len() >= MOST_PROCESSES && !self.processes.contains_key(&tgid) {
+            let mut looked: Vec<_> = self.processes.values().map(Process::looked).collect();
+            let (_, median, _) = looked.select_nth_unstable(MOST_PROCESSES / 2);
+            let median = *median;
+            self.processes.retain(|_, process| process.looked() > median);
+        }
+        (self.processes.entry(tgid).or_insert_with(|| Process::new(tgid)), &mut self.modules)
+    }
+
+    fn kernel_frame(&mut self, address: u64) -> Rc<Frame> {
+        let kernel = self.kernel.get_or_insert_with(Kallsyms::read);
+        let frame = self.kernel_frames.entry(address).or_insert_with(|| {
+            Rc::new(match kernel {
+                Ok(kallsyms) => kallsyms.frame(address),
+                Err(reason) => Frame {
+                    address,
+                    module: Some("kernel".into()),
+                    symbol: Err(reason.clone()),
+                    code_at: None,
+                },
+            })
+        });
+        Rc::clone(frame)
+    }
+}
+
+fn name_or_address(frame: &Frame) -> String {
+    match &frame.symbol {
+        Ok(symbol) => symbol.name.clone(),
+        Err(_) => format!("{:#x}", frame.address),
+    }
+}
+
+#[cfg(test)]
+mod tests;

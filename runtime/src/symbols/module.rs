@@ -1,0 +1,278 @@
+//! Executables and libraries: opened once, looked up through blazesym.
+//!
+//! A file stays open from when a process that maps it is first seen, so that it can be read after
+//! the process is gone, after a package update replaced it, and when it lives in another mount
+//! namespace. blazesym is given its path under `/proc/self/fd`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use blazesym::symbolize::source::{Elf, Process, Source};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
+
+use super::SymbolOptions;
+use super::build_id;
+use super::frame::{Code, FileOffset, Inlined, Symbol, Unresolved};
+use super::mappings::Mapping;
+
+/// So many files are held open at most, to leave descriptors for everything else: processes may have
+/// 1024 by default, and blazesym opens each file once more when it reads it.
+const MOST_FILES: usize = 320;
+
+/// A file that code is mapped from, by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ModuleId(usize);
+
+/// An address in a file, and whether it is a return address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// The file.
+    pub module: ModuleId,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// It is the instruction after a call.
+    pub returns: bool,
+}
+
+/// All files seen.
+pub(super) struct Modules {
+    options: SymbolOptions,
+    symbolizer: Option<Symbolizer>,
+    modules: Vec<Module>,
+    /// By device, inode and path: the path tells files of btrfs subvolumes apart, whose inodes may be
+    /// equal.
+    by_file: HashMap<(u32, u32, u64, String), ModuleId>,
+    resolved: HashMap<Place, Result<Rc<Symbol>, Unresolved>>,
+}
+
+/// One file.
+#[derive(Debug)]
+struct Module {
+    /// As the process that mapped it first knows it.
+    path: Rc<str>,
+    file: Result<File, String>,
+    /// Read when first asked for.
+    build_id: Option<Option<Rc<str>>>,
+}
+
+impl Modules {
+    /// No files yet.
+    pub fn new(options: SymbolOptions) -> Modules {
+        Modules {
+            options,
+            symbolizer: None,
+            modules: Vec::new(),
+            by_file: HashMap::new(),
+            resolved: HashMap::new(),
+        }
+    }
+
+    /// The file behind a process's mapping, opened if it is new.
+    pub fn open(&mut self, tgid: u32, mapping: &Mapping) -> ModuleId {
+        let key = (mapping.device.0, mapping.device.1, mapping.inode, mapping.path.clone());
+        let known = self.by_file.get(&key).copied();
+        if let Some(id) = known
+            && self.modules[id.0].file.is_ok()
+        {
+            return id;
+        }
+        let file = if self.modules.len() < MOST_FILES || known.is_some() {
+            open_mapped(tgid, mapping)
+        } else {
+            Err(format!("memql holds {MOST_FILES} files open already"))
+        };
+        if let Some(id) = known {
+            // It could not be opened through another process; perhaps through this one.
+            if file.is_ok() {
+                self.modules[id.0].file = file;
+                self.resolved.retain(|place, _| place.module != id);
+            }
+            return id;
+        }
+        let id = ModuleId(self.modules.len());
+        let path = mapping.path.strip_suffix(" (deleted)").unwrap_or(&mapping.path);
+        self.modules.push(Module { path: path.into(), file, build_id: None });
+        self.by_file.insert(key, id);
+        id
+    }
+
+    /// A file's path, as the first process that mapped it knows it.
+    pub fn path(&self, id: ModuleId) -> Rc<str> {
+        Rc::clone(&self.modules[id.0].path)
+    }
+
+    /// Where a place is, for those who want to resolve it themselves.
+    pub fn file_offset(&mut self, place: Place) -> FileOffset {
+        let module = &mut self.modules[place.module.0];
+        let build_id =
+            module.build_id.get_or_insert_with(|| module.file.as_ref().ok().and_then(build_id::read));
+        FileOffset { build_id: build_id.clone(), offset: place.offset }
+    }
+
+    /// The symbol at a place that [`Modules::resolve`] was asked for.
+    pub fn symbol(&self, place: Place) -> Result<Rc<Symbol>, Unresolved> {
+        self.resolved.get(&place).cloned().unwrap_or(Err(Unresolved::NoSymbol))
+    }
+
+    /// Resolves many places, each file's in one go. What is known is not looked up again.
+    pub fn resolve(&mut self, places: impl Iterator<Item = Place>) {
+        let mut wanted: HashMap<ModuleId, Vec<Place>> = HashMap::new();
+        for place in places.filter(|place| !self.resolved.contains_key(place)) {
+            wanted.entry(place.module).or_default().push(place);
+        }
+        for (module, mut places) in wanted {
+            places.sort_by_key(|place| (place.offset, place.returns));
+            places.dedup();
+            let symbols = self.look_up(module, &places);
+            self.resolved.extend(places.into_iter().zip(symbols));
+        }
+    }
+
+    fn look_up(&mut self, module: ModuleId, places: &[Place]) -> Vec<Result<Rc<Symbol>, Unresolved>> {
+        let source = match &self.modules[module.0].file {
+            Ok(file) => {
+                let mut elf = Elf::new(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+                elf.debug_syms = self.options.debug_info;
+                Source::Elf(elf)
+            }
+            Err(error) => return vec![Err(Unresolved::File(error.clone())); places.len()],
+        };
+        let symbolizer = self.symbolizer.get_or_insert_with(|| new_symbolizer(self.options));
+        let offsets = |of: &[Place]| of.iter().map(|p| p.offset - u64::from(p.returns)).collect::<Vec<_>>();
+        let mut symbols = symbolize_offsets(symbolizer, &source, &offsets(places));
+        // A return address whose call is in no symbol, or in one that it lies beyond: the place that
+        // is returned to decides (a signal's trampoline is "returned" to without a call).
+        for (place, symbol) in places.iter().zip(&mut symbols).filter(|(place, _)| place.returns) {
+            let shifted = match symbol {
+                Ok(found) => match found.size {
+                    Some(size) if found.symbol.offset + 1 > size => None,
+                    _ => Some(found),
+                },
+                Err(_) => None,
+            };
+            match shifted {
+                Some(found) => found.symbol.offset += 1,
+                None => {
+                    *symbol = symbolize_offsets(symbolizer, &source, &[place.offset])
+                        .pop()
+                        .unwrap_or(Err(Unresolved::NoSymbol))
+                }
+            }
+        }
+        symbols.into_iter().map(|found| found.map(|found| Rc::new(found.symbol))).collect()
+    }
+
+    /// The symbol at an offset of the vDSO, which is the same memory in every process.
+    pub fn vdso_symbol(&mut self, offset: u64) -> Option<Symbol> {
+        let maps = fs::read("/proc/self/maps").ok()?;
+        let own = super::mappings::parse(&maps).into_iter().find(|m| m.path == "[vdso]")?;
+        let symbolizer = self.symbolizer.get_or_insert_with(|| new_symbolizer(self.options));
+        let mut own_process = Process::new(blazesym::Pid::Slf);
+        own_process.debug_syms = false;
+        own_process.perf_map = false;
+        let address = own.range.start.checked_add(offset)?;
+        match symbolizer.symbolize_single(&Source::Process(own_process), Input::AbsAddr(address)).ok()? {
+            Symbolized::Sym(sym) => Some(symbol_of(sym, false).symbol),
+            Symbolized::Unknown(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Modules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Modules { options, symbolizer, modules, by_file: _, resolved } = self;
+        f.debug_struct("Modules")
+            .field("options", options)
+            .field("symbolizer", &symbolizer.is_some())
+            .field("modules", modules)
+            .field("resolved", &resolved.len())
+            .finish()
+    }
+}
+
+/// A symbol with its size, if known.
+struct Found {
+    symbol: Symbol,
+    size: Option<u64>,
+}
+
+fn new_symbolizer(options: SymbolOptions) -> Symbolizer {
+    Symbolizer::builder()
+        // Files are held open: they do not change under their descriptor's path.
+        .enable_auto_reload(false)
+        .enable_code_info(options.debug_info)
+        .enable_inlined_fns(options.debug_info)
+        .enable_demangling(options.demangle)
+        .build()
+}
+
+fn symbolize_offsets(
+    symbolizer: &Symbolizer,
+    source: &Source<'_>,
+    offsets: &[u64],
+) -> Vec<Result<Found, Unresolved>> {
+    match symbolizer.symbolize(source, Input::FileOffset(offsets)) {
+        Ok(symbols) => symbols
+            .into_iter()
+            .map(|symbol| match symbol {
+                Symbolized::Sym(sym) => Ok(symbol_of(sym, true)),
+                Symbolized::Unknown(_) => Err(Unresolved::NoSymbol),
+            })
+            .collect(),
+        Err(error) => {
+            let error = format!("cannot read its symbols: {error}");
+            (0..offsets.len()).map(|_| Err(Unresolved::File(error.clone()))).collect()
+        }
+    }
+}
+
+fn symbol_of(sym: Sym<'_>, code: bool) -> Found {
+    let Sym { name, module: _, addr: _, offset, size, code_info, inlined, .. } = sym;
+    let inlined = Vec::from(inlined)
+        .into_iter()
+        .map(|f| Inlined { name: f.name.into_owned(), code: f.code_info.as_ref().map(code_of) })
+        .collect();
+    let symbol = Symbol {
+        name: name.into_owned(),
+        offset: offset as u64,
+        code: code_info.filter(|_| code).map(|info| code_of(&info)),
+        inlined,
+    };
+    Found { symbol, size: size.map(|s| s as u64).filter(|s| *s > 0) }
+}
+
+fn code_of(info: &CodeInfo<'_>) -> Code {
+    Code { path: info.to_path().to_string_lossy().into_owned(), line: info.line }
+}
+
+/// Opens the file behind a mapping: by the mapping itself, which works for deleted files and in any
+/// mount namespace but needs a capability (`CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`), or else by its
+/// path as the process sees it, if that is still the same file.
+fn open_mapped(tgid: u32, mapping: &Mapping) -> Result<File, String> {
+    let path = &mapping.path;
+    if let Ok(file) = open_regular(&format!("/proc/{tgid}/map_files/{}", mapping.map_file())) {
+        return Ok(file);
+    }
+    let file = open_regular(&format!("/proc/{tgid}/root{path}"))
+        .or_else(|_| open_regular(path))
+        .map_err(|error| format!("cannot open `{path}`: {error}"))?;
+    match file.metadata() {
+        Ok(meta) if meta.ino() == mapping.inode => Ok(file),
+        Ok(_) => Err(format!("`{path}` was replaced since it was mapped")),
+        Err(error) => Err(format!("cannot read `{path}`: {error}")),
+    }
+}
+
+/// Opens a file for reading, but no pipe or device: those may block, or do something when opened.
+fn open_regular(path: &str) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}

@@ -1,0 +1,241 @@
+//! Programs and libraries by the names that scripts give them.
+//!
+//! A name with a slash is a path, with wildcards if it has any. A name without one is a program in
+//! `PATH` or a library: `libc` is the C library, whichever file that is. For a process (`-p`, `-c`) files
+//! are those that it sees, and libraries those that it has mapped.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memql_compiler::providers::glob;
+use memql_compiler::target::{FactError, UserFile};
+
+use super::refused;
+
+/// Folders where libraries are on any system; `/etc/ld.so.conf` adds to them.
+const LIBRARY_FOLDERS: [&str; 6] =
+    ["/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib", "/usr/local/lib64"];
+
+/// Finds the files of a name.
+///
+/// # Errors
+/// If a folder or the process's list of files cannot be read.
+pub fn find(name: &str, pid: Option<u32>) -> Result<Vec<UserFile>, FactError> {
+    let view = View { pid };
+    let paths = if name.contains('/') {
+        view.expand(name)?
+    } else {
+        let mapped = view.mapped(name)?;
+        if mapped.is_empty() {
+            view.program(name).or_else(|| view.library(name)).into_iter().collect()
+        } else {
+            mapped
+        }
+    };
+    Ok(paths.into_iter().map(|path| view.file(&path)).collect())
+}
+
+/// How the traced process sees files.
+struct View {
+    pid: Option<u32>,
+}
+
+impl View {
+    /// Where memql finds a file of the process.
+    fn open_path(&self, path: &Path) -> PathBuf {
+        match self.pid {
+            Some(pid) if path.is_absolute() && !self.same_root(pid) => {
+                let inside = path.strip_prefix("/").unwrap_or(path);
+                Path::new("/proc").join(pid.to_string()).join("root").join(inside)
+            }
+            _ => path.to_owned(),
+        }
+    }
+
+    /// Whether the process's root is memql's own, so that its paths are shorter and outlive it.
+    fn same_root(&self, pid: u32) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let id = |path: &str| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+        let same_mounts = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
+            == std::fs::read_link("/proc/self/ns/mnt").ok();
+        same_mounts && id(&format!("/proc/{pid}/root")) == id("/proc/self/root")
+    }
+
+    fn file(&self, path: &Path) -> UserFile {
+        let text = |p: &Path| p.to_string_lossy().into_owned();
+        UserFile { path: text(&self.open_path(path)), shown_path: text(path) }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.open_path(path).is_file()
+    }
+
+    /// Paths that match a pattern.
+    fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, FactError> {
+        if !glob::is_pattern(pattern) {
+            let path = PathBuf::from(pattern);
+            let path = if path.is_absolute() { path } else { std::path::absolute(&path).unwrap_or(path) };
+            return Ok(if self.exists(&path) { vec![path] } else { Vec::new() });
+        }
+        let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "." })];
+        for part in pattern.split('/').filter(|p| !p.is_empty() && *p != ".") {
+            let mut next = Vec::new();
+            for folder in &found {
+                if !glob::is_pattern(part) {
+                    next.push(folder.join(part));
+                    continue;
+                }
+                let entries = match std::fs::read_dir(self.open_path(folder)) {
+                    Ok(entries) => entries,
+                    Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                        continue;
+                    }
+                    Err(e) => {
+                        return Err(refused(&format!("cannot read the folder `{}`", folder.display()), &e));
+                    }
+                };
+                for entry in entries.flatten() {
+                    let name = entry.file_name();
+                    if glob::matches(part, &name.to_string_lossy()) {
+                        next.push(folder.join(name));
+                    }
+                }
+            }
+            found = next;
+        }
+        found.retain(|path| self.exists(path));
+        found.sort();
+        Ok(found)
+    }
+
+    /// Files that the process has mapped and that the name means.
+    fn mapped(&self, name: &str) -> Result<Vec<PathBuf>, FactError> {
+        let Some(pid) = self.pid else { return Ok(Vec::new()) };
+        let list = format!("/proc/{pid}/maps");
+        let maps =
+            std::fs::read_to_string(&list).map_err(|e| refused(&format!("cannot read `{list}`"), &e))?;
+        let paths: BTreeSet<&str> = maps
+            .lines()
+            .filter_map(|line| line.find('/').map(|at| line[at..].trim_end_matches(" (deleted)")))
+            .collect();
+        let means = |path: &&&str| {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            file == name || is_library(file, name)
+        };
+        Ok(paths.iter().filter(means).map(PathBuf::from).collect())
+    }
+
+    /// A program in `PATH`.
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        if name.starts_with("lib") && name.contains(".so") {
+            return None;
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| self.exists(candidate))
+    }
+
+    /// A library of the system: by the loader's cache of memql's own system, else in the usual folders.
+    fn library(&self, name: &str) -> Option<PathBuf> {
+        if let Some(path) = self.cached(name) {
+            return Some(path);
+        }
+        let mut folders: Vec<PathBuf> = LIBRARY_FOLDERS.iter().map(PathBuf::from).collect();
+        for base in ["/lib", "/usr/lib"] {
+            folders.push(Path::new(base).join(format!("{}-linux-gnu", std::env::consts::ARCH)));
+        }
+        let mut found = Vec::new();
+        for folder in folders {
+            for entry in std::fs::read_dir(self.open_path(&folder)).into_iter().flatten().flatten() {
+                let file = entry.file_name();
+                if is_library(&file.to_string_lossy(), name) {
+                    found.push(folder.join(file));
+                }
+            }
+        }
+        // `libc.so.6` before `libc.so.6.1`, and files that the loader would open before linker scripts.
+        found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+        found.into_iter().find(|path| is_elf(&self.open_path(path)))
+    }
+
+    /// A library by `/etc/ld.so.cache` (the format is glibc's: a header, entries of flags and two string offsets).
+    fn cached(&self, name: &str) -> Option<PathBuf> {
+        const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+        let bytes = std::fs::read(self.open_path(Path::new("/etc/ld.so.cache"))).ok()?;
+        let at = bytes.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+        let cache = &bytes[at..];
+        let word = |offset: usize| Some(u32::from_ne_bytes(cache.get(offset..offset + 4)?.try_into().ok()?));
+        let text = |offset: u32| {
+            let rest = cache.get(offset as usize..)?;
+            let end = rest.iter().position(|b| *b == 0)?;
+            std::str::from_utf8(&rest[..end]).ok()
+        };
+        let count = word(20)? as usize;
+        // A header of 48 bytes, then entries of 24: flags, key, value, and hardware words.
+        let entries = (0..count).map_while(|n| {
+            let entry = 48 + n * 24;
+            Some((text(word(entry + 4)?)?, text(word(entry + 8)?)?))
+        });
+        let mut found: Vec<PathBuf> =
+            entries.filter(|(key, _)| is_library(key, name)).map(|(_, path)| path.into()).collect();
+        found.retain(|path| is_elf(&self.open_path(path)) && same_class(&self.open_path(path)));
+        found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+        found.into_iter().next()
+    }
+}
+
+/// Whether a file's name is that of a library: `libc` means `libc.so.6`, `libc-2.31.so`, `libc.so`, and
+/// musl's `libc.musl-x86_64.so.1`; a name with a version means that version.
+fn is_library(file: &str, name: &str) -> bool {
+    if file == name {
+        return file.contains(".so");
+    }
+    let stem = name.strip_suffix(".so").unwrap_or(name);
+    let stem = if stem.starts_with("lib") { stem.to_owned() } else { format!("lib{stem}") };
+    let Some(rest) = file.strip_prefix(&stem) else { return false };
+    let versioned = |rest: &str| rest == ".so" || rest.starts_with(".so.");
+    let numbered = rest.strip_prefix('-').is_some_and(|r| {
+        r.starts_with(|c: char| c.is_ascii_digit())
+            && r.split(".so").next().is_some_and(|v| v.chars().all(|c| c.is_ascii_digit() || c == '.'))
+            && r.contains(".so")
+    });
+    let musl = stem == "libc" && rest.strip_prefix(".musl-").is_some_and(|r| r.contains(".so"));
+    versioned(rest) || numbered || musl || (stem == "libc" && file.starts_with("ld-musl-"))
+}
+
+fn is_elf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    std::fs::File::open(path).and_then(|mut f| io::Read::read_exact(&mut f, &mut magic)).is_ok()
+        && magic == *b"\x7fELF"
+}
+
+/// Whether an ELF file is of memql's own word size: systems for two list libraries of both.
+fn same_class(path: &Path) -> bool {
+    let mut ident = [0; 5];
+    let read = std::fs::File::open(path).and_then(|mut f| io::Read::read_exact(&mut f, &mut ident));
+    read.is_ok() && ident[4] == if cfg!(target_pointer_width = "64") { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_known_by_its_short_name() {
+        for file in ["libc.so.6", "libc.so", "libc-2.31.so", "libc.musl-x86_64.so.1"] {
+            assert!(is_library(file, "libc"), "{file}");
+        }
+        for file in ["libcrypt.so.1", "libc++.so.1", "libc-client.so.2", "libc_malloc_debug.so.0", "libc.a"] {
+            assert!(!is_library(file, "libc"), "{file}");
+        }
+        assert!(is_library("libssl.so.3", "libssl.so.3"));
+        assert!(!is_library("libssl.so.3", "libssl.so.1"));
+    }
+
+    #[test]
+    fn the_c_library_of_this_process_is_found_in_its_maps() {
+        let found = find("libc", Some(std::process::id())).expect("own maps can be read");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(is_elf(Path::new(&found[0].path)));
+    }
+}

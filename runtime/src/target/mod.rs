@@ -1,0 +1,142 @@
+//! Facts of the running kernel, each read when it is first asked for.
+//!
+//! ```text
+//! features     what its eBPF can do, by trying
+//! tracefs      tracepoints and their ids; a private instance where it is not mounted
+//! format       tracepoint format files
+//! functions    kernel functions and addresses (tracefs, kallsyms)
+//! files        programs and libraries by name, as the traced process sees them
+//! elf          functions of programs and libraries
+//! kinds        which kinds of probes can be attached
+//! ```
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use memql_compiler::attach::ProgramKind;
+use memql_compiler::btf::Btf;
+use memql_compiler::target::{FactError, Features, Target, TracepointFormat, UserFile};
+
+mod elf;
+mod features;
+mod files;
+mod format;
+mod functions;
+mod kernel_btf;
+mod kinds;
+mod tracefs;
+
+use functions::KernelFunctions;
+use tracefs::Tracefs;
+
+/// The running kernel, and the process that is to be traced if there is one.
+pub struct Running {
+    pid: Option<u32>,
+    features: OnceCell<Features>,
+    tracefs: OnceCell<Result<Tracefs, FactError>>,
+    btf: OnceCell<Result<Btf, FactError>>,
+    functions: OnceCell<Result<KernelFunctions, FactError>>,
+    kinds: std::cell::RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
+}
+
+impl Running {
+    /// Facts for a run; under `-p` or `-c`, files are those that this process sees.
+    pub fn new(pid: Option<u32>) -> Running {
+        Running {
+            pid,
+            features: OnceCell::new(),
+            tracefs: OnceCell::new(),
+            btf: OnceCell::new(),
+            functions: OnceCell::new(),
+            kinds: Default::default(),
+        }
+    }
+
+    /// The number by which perf events name a tracepoint.
+    ///
+    /// # Errors
+    /// If tracefs cannot be read or has no such tracepoint.
+    pub fn tracepoint_id(&self, category: &str, name: &str) -> Result<u64, FactError> {
+        let path = format!("events/{category}/{name}/id");
+        let text = self.tracefs()?.read(&path)?.ok_or_else(|| FactError {
+            message: format!("there is no tracepoint `{category}:{name}`"),
+            help: Some(format!("list what there is: `memql -l 'tracepoint:{category}:*'`")),
+        })?;
+        text.trim().parse().map_err(|_| FactError {
+            message: format!("`{path}` in tracefs does not hold a number: `{}`", text.trim()),
+            help: None,
+        })
+    }
+
+    fn tracefs(&self) -> Result<&Tracefs, FactError> {
+        self.tracefs.get_or_init(Tracefs::open).as_ref().map_err(Clone::clone)
+    }
+
+    fn functions(&self) -> Result<&KernelFunctions, FactError> {
+        let read = || Ok(KernelFunctions::new(self.tracefs.get_or_init(Tracefs::open).as_ref().ok()));
+        self.functions.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+}
+
+impl Target for Running {
+    fn features(&self) -> &Features {
+        self.features.get_or_init(features::probe)
+    }
+
+    fn tracepoints(&self) -> Result<Vec<(String, String)>, FactError> {
+        self.tracefs()?.tracepoints()
+    }
+
+    fn kernel_functions(&self) -> Result<Vec<(String, String)>, FactError> {
+        self.functions()?.all()
+    }
+
+    fn has_kernel_function(&self, name: &str) -> Result<bool, FactError> {
+        self.functions()?.has(name)
+    }
+
+    fn supports(&self, kind: ProgramKind) -> Result<(), FactError> {
+        self.kinds.borrow_mut().entry(kind).or_insert_with(|| kinds::supports(kind)).clone()
+    }
+
+    fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
+        files::find(name, self.pid)
+    }
+
+    fn user_functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
+        elf::functions(file)
+    }
+
+    fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {
+        let Some(text) = self.tracefs()?.read(&format!("events/{category}/{name}/format"))? else {
+            return Ok(None);
+        };
+        format::parse(&text).map(Some).map_err(|problem| FactError {
+            message: format!("cannot understand the format of `tracepoint:{category}:{name}`: {problem}"),
+            help: Some("please report it with the output of `memql --info`".into()),
+        })
+    }
+
+    fn btf(&self) -> Result<&Btf, FactError> {
+        self.btf.get_or_init(kernel_btf::read).as_ref().map_err(Clone::clone)
+    }
+
+    fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {
+        self.functions()?.address(name)
+    }
+
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
+        elf::symbol_address(path, name)
+    }
+}
+
+/// A fact that the system refuses to give.
+fn refused(what: &str, error: &std::io::Error) -> FactError {
+    let help = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            Some("run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN".to_owned())
+        }
+        _ => None,
+    };
+    FactError { message: format!("{what}: {}", crate::errno::in_words(error)), help }
+}

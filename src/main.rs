@@ -1,0 +1,174 @@
+//! memql's command line: reads a script, compiles it for the running kernel and runs it.
+//!
+//! Exit status: 0 when the run ended well (or what the script gave to `exit()`), 1 for an error in
+//! the script or from the system, 2 for wrong usage, 130 after a second Ctrl-C. Data goes to
+//! standard output, everything else to standard error.
+
+mod args;
+mod script;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use args::{Args, Emit, ScriptHelp, Split};
+use memql_compiler::check::{self, RunConfig};
+use memql_compiler::compile::{Compilation, Source, compile};
+use memql_compiler::diagnostic;
+use memql_runtime::RunOptions;
+use memql_runtime::error::RunError;
+use memql_runtime::process::{Child, Process};
+use memql_runtime::target::Running;
+use script::Script;
+
+/// An error in the script or from the system.
+const FAILED: u8 = 1;
+/// Wrong usage.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let split = args::split(&argv);
+    match invoke(&split) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure::Usage(error)) => {
+            let wrong = error.use_stderr();
+            // A closed pipe ends quietly.
+            let _ = error.print();
+            ExitCode::from(if wrong { USAGE } else { 0 })
+        }
+        Err(Failure::Script(text)) => {
+            eprint!("{text}");
+            ExitCode::from(FAILED)
+        }
+        Err(Failure::System(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Why there is nothing to run, or why a run ended early.
+enum Failure {
+    /// Wrong usage, or a request for help or the version.
+    Usage(clap::Error),
+    /// The script is wrong: rendered diagnostics.
+    Script(String),
+    /// The system says no, or memql is wrong.
+    System(RunError),
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Failure::Usage(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Failure::System(error)
+    }
+}
+
+fn invoke(split: &Split) -> Result<u8, Failure> {
+    let Some(source) = &split.script else {
+        return without_script(args::parse(split, &[], &ScriptHelp::default())?);
+    };
+    // memql's own flags before the script come first: `memql --help FILE` is memql's help.
+    args::parse_before(split)?;
+    let script = Script::read(source)?;
+    let tree = memql_grammar::parse(&script.text)
+        .map_err(|errors| script.failure(&check::syntax_diagnostics(&errors)))?;
+    let declared = check::script_options(&tree).map_err(|errors| script.failure(&errors))?;
+    let args = args::parse(split, &declared, &script.help())?;
+    if args.emit == Some(Emit::Ast) {
+        return print(memql_grammar::print(&tree).as_bytes());
+    }
+
+    if let Some(pid) = args.pid {
+        // Before anything is looked up in it: a process that does not exist is best named as such.
+        Process::open(pid as i32)?;
+    }
+    let child = args.command.as_deref().map(Child::start_stopped).transpose()?;
+    let child_pid = child.as_ref().map(Child::pid);
+    let target = Running::new(args.pid.or(child_pid));
+    let run = RunConfig {
+        pid: args.pid,
+        child: child_pid,
+        allow_unsafe: args.allow_unsafe,
+        positional: args.positional.clone(),
+        named: args.named.clone(),
+        options: args.options.clone(),
+        environment: settings_of_environment(),
+    };
+    let name = script.name.as_str();
+    let compilation = compile(Source { name, text: &script.text }, &tree, &target, &run)
+        .map_err(|errors| script.failure(&errors))?;
+    if !compilation.warnings.is_empty() && !args.quiet {
+        eprint!("{}", script.render(&compilation.warnings));
+    }
+    if let Some(stage) = args.emit {
+        return emit(stage, &compilation);
+    }
+    if args.check {
+        return Ok(0);
+    }
+    let options = RunOptions {
+        pid: args.pid,
+        child,
+        json: args.json,
+        output: args.output.map(Into::into),
+        quiet: args.quiet,
+        verbose: args.verbose,
+        ready_fd: args.ready_fd,
+    };
+    let outcome = memql_runtime::run(compilation.compiled, &target, options)?;
+    Ok(outcome.exit_code)
+}
+
+fn without_script(args: Args) -> Result<u8, Failure> {
+    if args.info || args.list {
+        return Err(RunError::plain("listing probes and features is not supported yet").into());
+    }
+    Err(args::missing_script().into())
+}
+
+/// Prints a stage of the compilation.
+fn emit(stage: Emit, compilation: &Compilation) -> Result<u8, Failure> {
+    match stage {
+        Emit::Ast => Ok(0),
+        Emit::Ir => print(memql_compiler::ir::text::print_module(&compilation.module).as_bytes()),
+        Emit::Asm => print(compilation.assembly.as_bytes()),
+        Emit::Elf if std::io::stdout().is_terminal() => {
+            Err(RunError::plain("the object is binary, and standard output is a terminal")
+                .help("send it to a file: `memql --emit elf SCRIPT >script.o`")
+                .into())
+        }
+        Emit::Elf => print(&compilation.compiled.object),
+    }
+}
+
+/// Writes data to standard output; a closed pipe ends quietly.
+fn print(bytes: &[u8]) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(RunError::system("cannot write to standard output", &error).into()),
+    }
+}
+
+/// Environment variables that set settings.
+fn settings_of_environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("BPFTRACE_") || name.starts_with("MEMQL_"))
+        .collect()
+}
+
+impl Script {
+    /// Diagnostics as a failure.
+    fn failure(&self, diagnostics: &[diagnostic::Diagnostic]) -> Failure {
+        Failure::Script(self.render(diagnostics))
+    }
+}

@@ -1,0 +1,168 @@
+//! memql's own flags.
+
+use crate::need;
+use crate::support::{machine, memql, programs};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn memql_command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_memql"))
+}
+
+#[test]
+fn version_and_help_go_to_stdout() {
+    for flag in ["--version", "--help"] {
+        let out = memql_command().arg(flag).output().expect("run memql");
+        assert!(out.status.success() && out.stderr.is_empty() && !out.stdout.is_empty(), "{flag}: {out:?}");
+    }
+}
+
+#[test]
+fn lists_tracepoints_by_pattern() {
+    need!(machine::root());
+    let out = memql::run(["-l", "tracepoint:oom:*"]).output();
+    assert!(out.lines().any(|l| l == "tracepoint:oom:mark_victim"), "{out}");
+    assert!(out.lines().all(|l| l.starts_with("tracepoint:oom:")), "{out}");
+}
+
+#[test]
+fn lists_arguments_on_request() {
+    need!(machine::root());
+    let out = memql::run(["-lv", "tracepoint:syscalls:sys_enter_shmget"]).output();
+    let words: Vec<Vec<&str>> = out.lines().map(|l| l.split_whitespace().collect()).collect();
+    for field in [["key_t", "key"], ["size_t", "size"], ["int", "shmflg"]] {
+        assert!(words.iter().any(|w| *w == field), "{field:?} is missing in:\n{out}");
+    }
+}
+
+#[test]
+fn check_needs_no_root_and_runs_nothing() {
+    let out = memql::run(["--check", "-e", r#"begin { printf("no\n"); }"#]).output();
+    assert_eq!(out, "");
+    let ended = memql::run(["--check", "-e", "begin { printf(\"%d\\n\", nothing_known); }"]);
+    assert_eq!(ended.code(), 1);
+}
+
+#[test]
+fn every_stage_can_be_printed() {
+    for stage in ["ast", "ir", "asm"] {
+        let out = memql::run(["--emit", stage, "-e", r#"begin { @x = 1; printf("hi\n"); }"#]).output();
+        assert!(!out.is_empty(), "--emit {stage} printed nothing");
+    }
+    let elf = memql_command().args(["--emit", "elf", "-e", "begin { @x = 1; }"]).output().expect("run memql");
+    assert!(elf.status.success() && elf.stdout.starts_with(b"\x7fELF"), "{:?}", elf.stderr);
+}
+
+#[test]
+fn info_speaks_of_this_kernel() {
+    need!(machine::root());
+    let out = memql::run(["--info"]).output();
+    assert!(out.to_lowercase().contains("ring buffer"), "{out}");
+}
+
+#[test]
+fn output_can_go_to_a_file() {
+    need!(machine::root());
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("output-{}", std::process::id()));
+    let file = path.to_str().expect("the path is text");
+    let out = memql::run(["-o", file, "-e", r#"begin { printf("to the file\n"); exit(); }"#]).output();
+    assert_eq!(out, "");
+    assert_eq!(std::fs::read_to_string(&path).expect("read the output file"), "to the file\n");
+    std::fs::remove_file(path).expect("remove the output file");
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    need!(machine::root());
+    let script = r#"begin { printf("a\"b\n"); print((1, "x")); @m["k"] = 5; @h = hist(4); exit(); }"#;
+    let out = memql::run(["-f", "json", "-e", script]).output();
+    let mut lines: Vec<&str> = out.lines().filter(|l| !l.contains("attached_probes")).collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            r#"{"type": "hist", "data": {"@h": [{"min": 4, "max": 7, "count": 1}]}}"#,
+            r#"{"type": "map", "data": {"@m": {"k": 5}}}"#,
+            r#"{"type": "printf", "data": "a\"b\n"}"#,
+            r#"{"type": "value", "data": [1,"x"]}"#,
+        ]
+    );
+}
+
+#[test]
+fn the_script_may_come_from_stdin() {
+    need!(machine::root());
+    let mut child = memql_command()
+        .args(["-q", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run memql");
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(b"begin { printf(\"piped\\n\"); exit(); }")
+        .expect("write");
+    let out = child.wait_with_output().expect("wait for memql");
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "piped\n");
+}
+
+#[test]
+fn a_script_may_be_executable() {
+    need!(machine::root());
+    let folder =
+        std::path::Path::new(env!("CARGO_BIN_EXE_memql")).parent().expect("the binary is in a folder");
+    let path = std::env::join_paths([folder, "/usr/bin".as_ref(), "/bin".as_ref()]).expect("a PATH");
+    let out = Command::new(programs::script("shmsnoop.mq"))
+        .arg("--help")
+        .env("PATH", path)
+        .output()
+        .expect("run the script");
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("--timestamp"), "{out:?}");
+}
+
+#[test]
+fn a_closed_pipe_ends_the_run_quietly() {
+    need!(machine::root());
+    let mut child = memql_command()
+        .args(["-q", "-e", r#"interval:ms:1 { printf("again\n"); }"#])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run memql");
+    let mut stdout = child.stdout.take().expect("stdout is piped");
+    std::io::Read::read_exact(&mut stdout, &mut [0; 6]).expect("read a line");
+    drop(stdout);
+    let out = child.wait_with_output().expect("wait for memql");
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "");
+}
+
+#[test]
+fn wrong_usage_has_an_exit_code_of_its_own() {
+    for args in [&["--no-such-flag"][..], &["-f", "xml", "-e", "begin { }"], &[]] {
+        let out = memql_command().args(args).stdin(Stdio::null()).output().expect("run memql");
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {out:?}");
+        assert!(!out.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_named() {
+    let ended = memql::run(["no/such/script.mq"]);
+    assert_eq!(ended.code(), 1);
+    assert!(ended.stderr.contains("no/such/script.mq"), "{}", ended.stderr);
+}
+
+#[test]
+fn shipped_scripts_compile() {
+    need!(machine::root());
+    for entry in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts"))
+        .expect("read scripts/")
+    {
+        let path = entry.expect("read scripts/").path();
+        let out = memql::run(["--check".as_ref(), path.as_os_str()]);
+        assert!(out.status.success(), "{}:\n{}", path.display(), out.stderr);
+    }
+}

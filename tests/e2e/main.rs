@@ -1,0 +1,20 @@
+//! End to end: the built memql on this machine's kernel, real events, exact answers.
+//!
+//! Each test starts memql, waits until it is attached, lets a trigger program do something countable
+//! and compares everything that memql printed. What a machine lacks skips a test, which is counted.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod command_line;
+mod drsnoop;
+mod fallbacks;
+mod memleak;
+mod oomkill;
+mod processes;
+mod script_options;
+mod shmsnoop;
+mod timers;
+mod tracepoints;
+mod uprobes;

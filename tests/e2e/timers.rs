@@ -1,0 +1,65 @@
+//! begin, end, interval and profile.
+
+use crate::need;
+use crate::support::{machine, memql, text};
+
+#[test]
+fn begin_runs_first_and_end_last() {
+    need!(machine::root());
+    let script = r#"end { printf("end\n"); } begin { printf("begin\n"); } interval:ms:10 { printf("interval\n"); exit(); }"#;
+    assert_eq!(memql::run(["-e", script]).output(), "begin\ninterval\nend\n");
+}
+
+#[test]
+fn an_interval_runs_until_exit() {
+    need!(machine::root());
+    let script = "interval:ms:5 { @n++; if (@n == 20) { exit(); } }";
+    assert_eq!(text::lines(&memql::run(["-e", script]).output()), ["@n: 20"]);
+}
+
+#[test]
+fn print_and_clear_happen_in_the_order_they_are_written() {
+    need!(machine::root());
+    let script = r#"
+        begin { @k[1] = 2; }
+        interval:ms:5 {
+            print(@k); clear(@k);
+            printf("round %d\n", @round);
+            @round++; @k[@round] = @round;
+            if (@round == 3) { exit(); }
+        }
+        end { clear(@k); clear(@round); }"#;
+    let out = memql::run(["-e", script]).output();
+    assert_eq!(text::lines(&out), ["@k[1]: 2", "round 0", "@k[1]: 1", "round 1", "@k[2]: 2", "round 2"]);
+}
+
+#[test]
+fn profile_samples_every_cpu() {
+    need!(machine::root());
+    let script = "profile:hz:999 { @[cpu] = count(); } interval:ms:300 { exit(); }";
+    let out = memql::run(["-e", script]).output();
+    let cpus = std::thread::available_parallelism().expect("the number of CPUs").get();
+    assert!(text::sorted(&out).len() >= cpus.min(2), "{out}");
+}
+
+#[test]
+fn ctrl_c_prints_what_there_is() {
+    need!(machine::root());
+    let tracing = memql::attached(["-e", r#"begin { @x = 3; @y["a", 1] = 4; } end { printf("bye\n"); }"#]);
+    assert_eq!(text::lines(&tracing.stop().output()), ["bye", "@x: 3", "@y[a, 1]: 4"]);
+}
+
+#[test]
+fn sigterm_ends_a_run_like_ctrl_c() {
+    need!(machine::root());
+    let tracing = memql::attached(["-e", "begin { @x = 3; }"]);
+    tracing.signal(libc::SIGTERM);
+    assert_eq!(text::lines(&tracing.wait().output()), ["@x: 3"]);
+}
+
+#[test]
+fn exit_gives_its_code() {
+    need!(machine::root());
+    let ended = memql::run(["-e", r#"begin { printf("hi\n"); exit(3); }"#]);
+    assert_eq!((ended.code(), ended.stdout.as_str()), (3, "hi\n"));
+}

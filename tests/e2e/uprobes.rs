@@ -1,0 +1,117 @@
+//! uprobe and uretprobe: arguments, results, strings, stacks and return values of user functions.
+
+use crate::need;
+use crate::support::{machine, memql, programs::program, text, trigger::Trigger};
+
+/// Traces three calls of each function of `calls args` and gives what memql printed. `CALLS` in the
+/// script stands for the program's path.
+fn traced(script: &str) -> Result<String, String> {
+    machine::uprobes()?;
+    let calls = program("calls")?;
+    let mut trigger = Trigger::start(&calls, &["args", "3"]);
+    let script = script.replace("CALLS", &calls.display().to_string());
+    let tracing = memql::attached(["-p", &trigger.pid(), "-e", &script]);
+    trigger.work();
+    Ok(tracing.stop().output())
+}
+
+#[test]
+fn six_arguments_arrive_in_order() {
+    let script =
+        r#"uprobe:CALLS:six_args { printf("%d %d %d %d %d %d\n", arg0, arg1, arg2, arg3, arg4, arg5); }"#;
+    let out = need!(traced(script));
+    assert_eq!(out, "0 1 2 3 4 5\n1 2 3 4 5 6\n2 3 4 5 6 7\n");
+}
+
+#[test]
+fn a_return_value_is_what_the_function_returned() {
+    let out = need!(traced(r#"uretprobe:CALLS:six_args { printf("%d\n", retval); }"#));
+    assert_eq!(out, "15\n21\n27\n");
+}
+
+#[test]
+fn a_cast_makes_a_narrow_result_negative() {
+    let out = need!(traced("uretprobe:CALLS:negative { @[(int32)retval] = count(); }"));
+    assert_eq!(text::lines(&out), ["@[-7]: 3"]);
+}
+
+#[test]
+fn strings_are_read_from_user_memory() {
+    let script =
+        r#"uprobe:CALLS:text_arg { printf("%s|%s|%d\n", str(arg0), str(arg0, 8), strlen(str(arg0))); }"#;
+    let out = need!(traced(script));
+    assert_eq!(out, "sixteen tons|sixteen|12\n".repeat(3));
+}
+
+#[test]
+fn bytes_are_read_from_user_memory() {
+    let out = need!(traced(r#"uprobe:CALLS:text_arg { printf("%rh\n", buf(arg0, 7)); }"#));
+    assert_eq!(out, "73 69 78 74 65 65 6e\n".repeat(3));
+}
+
+#[test]
+fn integers_are_read_through_a_user_pointer() {
+    // struct point begins with int x = 10 and int y = -20
+    let script = r#"uprobe:CALLS:struct_arg { $p = (int32 *)arg0; printf("%d %d\n", *$p, *($p + 1)); }"#;
+    let out = need!(traced(script));
+    assert_eq!(out, "10 -20\n".repeat(3));
+}
+
+#[test]
+fn an_offset_probes_inside_of_the_function() {
+    let out = need!(traced("uprobe:CALLS:negative+0 { @ = count(); }"));
+    assert_eq!(text::lines(&out), ["@: 3"]);
+}
+
+#[test]
+fn a_user_stack_names_every_function() {
+    let out = need!(traced("uprobe:CALLS:depth /arg0 == 0/ { @[ustack(5)] = count(); }"));
+    let functions: Vec<&str> =
+        text::lines(&out).iter().map(|line| line.split('+').next().unwrap_or(line).trim()).collect();
+    assert_eq!(functions, ["@[", "depth", "depth", "depth", "depth", "main", "]: 3"]);
+}
+
+#[test]
+fn func_and_probe_tell_several_functions_apart() {
+    let out = need!(traced(
+        "uprobe:CALLS:six_args, uprobe:CALLS:negative, uprobe:CALLS:depth { @[func] = count(); }"
+    ));
+    assert_eq!(text::sorted(&out), ["@[depth]: 12", "@[negative]: 3", "@[six_args]: 3"]);
+}
+
+#[test]
+fn a_wildcard_takes_the_functions_that_match() {
+    let out = need!(traced("uprobe:CALLS:*_arg { @[func] = count(); }"));
+    assert_eq!(text::sorted(&out), ["@[struct_arg]: 3", "@[text_arg]: 3"]);
+}
+
+#[test]
+fn entry_and_return_are_paired() {
+    let script = "
+        uprobe:CALLS:six_args { @start[tid] = nsecs; }
+        uretprobe:CALLS:six_args /@start[tid] != 0/ { @longer_than_nothing[nsecs > @start[tid]] = count(); delete(@start, tid); }";
+    assert_eq!(text::lines(&need!(traced(script))), ["@longer_than_nothing[true]: 3"]);
+}
+
+#[test]
+fn a_library_is_found_by_its_name() {
+    need!(machine::uprobes());
+    let leak = need!(program("leak"));
+    let mut trigger = Trigger::start(&leak, &["7", "100", "0"]);
+    let script = "uprobe:libc:malloc { @[comm] = hist(arg0); }";
+    let tracing = memql::attached(["-p", &trigger.pid(), "-e", script]);
+    trigger.work();
+    let out = tracing.stop().output();
+    assert_eq!(text::lines(&out), ["@[leak]:", &format!("[64, 128)              7 |{}|", "@".repeat(52))]);
+}
+
+#[test]
+fn a_command_is_traced_from_its_first_instruction() {
+    need!(machine::uprobes());
+    let leak = need!(program("leak"));
+    let command = format!("{} 7 100 13", leak.display());
+    // MALLOC of start-up code, if any, is in other sizes
+    let out =
+        memql::run(["-c", &command, "-e", "uprobe:libc:malloc /arg0 == 100/ { @ = count(); }"]).output();
+    assert_eq!(text::lines(&out), ["start", "done", "@: 7"]);
+}

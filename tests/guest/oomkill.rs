@@ -1,0 +1,76 @@
+//! scripts/oomkill.mq by kprobe, on real out-of-memory kills of a whole system: what it says is what
+//! the kernel's own log says.
+
+use super::guest::{self, DEBIAN_12, Size};
+use crate::need;
+
+/// A figure of the kernel's line `... anon-rss:12kB, ...`.
+fn logged(line: &str, name: &str) -> String {
+    let (_, rest) = line.split_once(&format!("{name}:")).unwrap_or_else(|| panic!("no {name} in: {line}"));
+    rest.chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect()
+}
+
+#[test]
+fn kills_of_a_whole_system_are_told_as_the_kernel_logs_them() {
+    let files = need!(guest::programs(&["eat", "hold"]));
+    // The first victim is not the one who asks for memory: it has the highest oom_score_adj.
+    let script = "
+        traced '
+          (echo 1000 >/proc/self/oom_score_adj; exec hold 60 60) >/dev/null & echo hold $!
+          sleep 1
+          eat 2000 & echo eat $!; wait $!; echo status $?
+        ' /scripts/oomkill.mq || exit 1
+        awk '/MemTotal/ { print \"ram\", $2 / 4 }' /proc/meminfo
+        dmesg | grep 'Out of memory: Killed process'
+        dmesg | grep -o '[a-z]* invoked oom-killer'";
+    let out = need!(guest::run(DEBIAN_12, Size { memory_mb: 256, swap_mb: 0 }, script, &files)).output();
+    let word_after = |name: &str| {
+        let line = out.lines().find_map(|l| l.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{out}")).to_string()
+    };
+    let (hold, eat, ram) = (word_after("hold"), word_after("eat"), word_after("ram"));
+    assert_eq!(word_after("status"), "137", "eat was killed:\n{out}");
+
+    let lines: Vec<&str> = out.lines().collect();
+    let told: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].contains(" OOM kill of PID ")).collect();
+    let log: Vec<&str> = lines.iter().copied().filter(|l| l.contains("Killed process")).collect();
+    assert_eq!((told.len(), log.len()), (2, 2), "{out}");
+    for ((&i, log), (victim, name)) in told.iter().zip(log).zip([(&hold, "hold"), (&eat, "eat")]) {
+        let (what, load) = lines[i].split_once(", loadavg: ").unwrap_or_else(|| panic!("{}", lines[i]));
+        assert_eq!(
+            &what[8..],
+            format!(" Triggered by PID {eat} (\"eat\"), OOM kill of PID {victim} (\"{name}\"), {ram} pages")
+        );
+        assert_eq!(load.split(' ').count(), 5, "{load}");
+        assert!(log.contains(&format!("Killed process {victim} ({name})")), "{log}");
+        let figure = |name| logged(log, name);
+        assert_eq!(
+            lines[i + 1].trim(),
+            format!(
+                "victim: anon {} kB, file {} kB, shmem {} kB, total-vm {} kB, page tables {} kB, oom_score_adj {}, uid {}; system out of memory",
+                figure("anon-rss"),
+                figure("file-rss"),
+                figure("shmem-rss"),
+                figure("total-vm"),
+                figure("pgtables"),
+                figure("oom_score_adj"),
+                figure("UID"),
+            )
+        );
+    }
+}
+
+#[test]
+fn a_kill_by_a_cgroups_limit_names_the_group_and_its_limit() {
+    let files = need!(guest::programs(&["eat"]));
+    let script = "
+        echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+        mkdir -p /sys/fs/cgroup/shop && echo +memory >/sys/fs/cgroup/shop/cgroup.subtree_control
+        mkdir /sys/fs/cgroup/shop/till && echo 16M >/sys/fs/cgroup/shop/till/memory.max
+        traced 'echo $$ >/sys/fs/cgroup/shop/till/cgroup.procs; eat 48; echo status $?' /scripts/oomkill.mq";
+    let out = need!(guest::run(DEBIAN_12, Size::default(), script, &files)).output();
+    assert!(out.contains("status 137\n"), "{out}");
+    assert_eq!(out.matches("OOM kill of PID").count(), 1, "{out}");
+    assert!(out.contains(r#"("eat"), 4096 pages, loadavg: "#), "{out}");
+    assert!(out.lines().any(|l| l.ends_with("; limit of memory cgroup shop/till")), "{out}");
+}
