@@ -32,6 +32,7 @@ use memql_grammar::ast::Span;
 
 use crate::alloc::Frame;
 use crate::alloc::memory::origin;
+use crate::alloc::slots::{SlotRanges, slot_of};
 use crate::attach::ProgramKind;
 use crate::emit::{EmitError, STACK_BYTES, chain_bytes, largest_variables};
 use crate::helpers;
@@ -115,11 +116,13 @@ impl Plan {
         let guarded = may_nest(program.kind);
         let mut plan =
             Plan { program: index, function, offsets: SecondaryMap::new(), bytes: 0, key, guarded };
-        plan.bytes = if guarded { 8 } else { 0 };
+        let head = if guarded { 8 } else { 0 };
+        let of = &program.functions[function];
+        let (offsets, size) = SlotRanges::new(of).pack(of, slots.iter().copied());
         for slot in slots {
-            plan.offsets[slot] = Some(plan.bytes);
-            plan.bytes += program.functions[function].slots[slot].size.next_multiple_of(8);
+            plan.offsets[slot] = Some(head + offsets[slot]);
         }
+        plan.bytes = (head + size).next_multiple_of(8);
         if plan.bytes > MAX_SCRATCH_BYTES {
             let (program, variables) = (program.name.clone(), largest_variables(program));
             return Err(EmitError::Scratch { program, bytes: plan.bytes, variables });
@@ -160,10 +163,12 @@ fn choose(program: &Program, spill_bytes: u32) -> Result<Vec<(FuncRef, Vec<Slot>
     // look their entry up at every call.
     movable.sort_by_key(|(id, slot, size)| (*size, std::cmp::Reverse(*id), std::cmp::Reverse(*slot)));
     let mut moved: PrimaryMap<FuncRef, Vec<Slot>> = program.functions.values().map(|_| Vec::new()).collect();
+    let ranges: PrimaryMap<FuncRef, SlotRanges> = program.functions.values().map(SlotRanges::new).collect();
     loop {
-        let frames: Vec<u32> =
-            program.functions.iter().map(|(id, f)| frame_bytes(f, &moved[id], spill_bytes)).collect();
-        let bytes = chain_bytes(program, &frames, FuncRef::from_u32(0), program.functions.len());
+        let frames =
+            program.functions.iter().map(|(id, f)| frame_bytes(f, &ranges[id], &moved[id]) + spill_bytes);
+        let bytes =
+            chain_bytes(program, &frames.collect::<Vec<_>>(), FuncRef::from_u32(0), program.functions.len());
         if bytes <= STACK_BYTES {
             return Ok(moved.into_iter().filter(|(_, slots)| !slots.is_empty()).collect());
         }
@@ -176,9 +181,10 @@ fn choose(program: &Program, spill_bytes: u32) -> Result<Vec<(FuncRef, Vec<Slot>
 }
 
 /// Bytes of a frame without the slots that moved, with the key's slot if there are any.
-fn frame_bytes(function: &Function, moved: &[Slot], spill_bytes: u32) -> u32 {
+fn frame_bytes(function: &Function, ranges: &SlotRanges, moved: &[Slot]) -> u32 {
     let key_bytes = if moved.is_empty() { 0 } else { 8 };
-    Frame::new(function, |slot| !moved.contains(&slot), 0).size + key_bytes + spill_bytes
+    let stay: Vec<Slot> = function.slots.keys().filter(|slot| !moved.contains(slot)).collect();
+    Frame::new(function, ranges, &stay, 0).size + key_bytes
 }
 
 /// The slots that cannot move.
@@ -228,18 +234,6 @@ fn pinned(function: &Function) -> EntitySet<Slot> {
 fn callback_context(helper: Helper) -> Option<usize> {
     match helper {
         helpers::LOOP | helpers::FOR_EACH_MAP_ELEM => Some(2),
-        _ => None,
-    }
-}
-
-/// The slot that a value is an address in.
-fn slot_of(function: &Function, value: Value) -> Option<Slot> {
-    match function.def(origin(function, value))? {
-        Inst::SlotAddr { slot, .. } => Some(*slot),
-        Inst::Binary { op: BinaryOp::Add, left, right } => {
-            slot_of(function, *left).or_else(|| slot_of(function, *right))
-        }
-        Inst::Binary { op: BinaryOp::Sub, left, .. } => slot_of(function, *left),
         _ => None,
     }
 }

@@ -325,9 +325,20 @@ impl Type {
             Type::Tuple(fields) => tuple_layout(fields).size,
             Type::Ptr { .. } | Type::Ksym | Type::Timestamp { .. } | Type::Point(_) => 8,
             Type::Struct(s) => s.size,
-            Type::Array { elem, len } => elem.size() * len,
+            Type::Array { elem, len } => elem.size().saturating_mul(*len),
             Type::Stack(_) | Type::Usym => 16,
             Type::Agg(agg) => agg.words() * 8,
+        }
+    }
+
+    /// Both at once: asking for one after the other would lay nested tuples out twice at each level.
+    fn size_and_align(&self) -> (u32, u32) {
+        match self {
+            Type::Tuple(fields) => {
+                let layout = tuple_layout(fields);
+                (layout.size, layout.align)
+            }
+            other => (other.size(), other.align()),
         }
     }
 
@@ -366,10 +377,10 @@ pub struct TupleLayout {
 pub fn tuple_layout(fields: &[TupleField]) -> TupleLayout {
     let (mut offsets, mut size, mut align) = (Vec::with_capacity(fields.len()), 0u32, 1u32);
     for field in fields {
-        let a = field.ty.align();
+        let (bytes, a) = field.ty.size_and_align();
         size = size.next_multiple_of(a);
         offsets.push(size);
-        size += field.ty.size();
+        size += bytes;
         align = align.max(a);
     }
     TupleLayout { offsets, size: size.next_multiple_of(align), align }

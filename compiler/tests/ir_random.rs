@@ -20,7 +20,7 @@ use memql_compiler::passes;
 /// Steps after which a run counts as endless.
 const MAX_STEPS: u64 = 100_000;
 const CONTEXT_BYTES: u64 = 64;
-const SEEDS: std::ops::Range<u64> = 0..400;
+const SEEDS: std::ops::Range<u64> = 0..200;
 
 #[test]
 fn passes_keep_the_meaning_of_random_programs() {

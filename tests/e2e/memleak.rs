@@ -145,8 +145,8 @@ fn names_of_cpp_functions_are_demangled() {
     assert_eq!(
         leaks,
         [
-            leak(333, 1, "zoo::operator\"\" _bytes(unsigned long long)"),
-            leak(240, 5, "zoo::Keeper<int>::keep(unsigned long)"),
+            leak(333, 1, "zoo::hatch(zoo::Animal const&, unsigned long)"),
+            leak(240, 5, "zoo::Animal::operator new(unsigned long)"),
         ]
     );
 }

@@ -21,16 +21,17 @@ fn an_interval_runs_until_exit() {
 fn print_and_clear_happen_in_the_order_they_are_written() {
     need!(machine::root());
     let script = r#"
-        begin { @k[1] = 2; }
         interval:ms:5 {
-            print(@k); clear(@k);
-            printf("round %d\n", @round);
-            @round++; @k[@round] = @round;
+            @round++;
+            @k[@round] = @round * 10;
+            print(@k); printf("round %d\n", @round); clear(@k); print(@k);
             if (@round == 3) { exit(); }
-        }
-        end { clear(@k); clear(@round); }"#;
+        }"#;
     let out = memql::run(["-e", script]).output();
-    assert_eq!(text::lines(&out), ["@k[1]: 2", "round 0", "@k[1]: 1", "round 1", "@k[2]: 2", "round 2"]);
+    assert_eq!(
+        text::lines(&out),
+        ["@k[1]: 10", "round 1", "@k[2]: 20", "round 2", "@k[3]: 30", "round 3", "@round: 3"]
+    );
 }
 
 #[test]

@@ -15,8 +15,9 @@ __attribute__((noinline)) void child_block(void) {
 }
 
 int main(void) {
+  volatile int n = 4; // keeps the loop a loop, so that all blocks have one stack
   step("start");
-  for (int i = 0; i < 4; i++) parent_block(i);
+  for (int i = 0; i < n; i++) parent_block(i);
   pid_t child = fork();
   if (child == 0) {
     for (int i = 0; i < 4; i++) free(blocks[i]);

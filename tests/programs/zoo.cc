@@ -1,10 +1,19 @@
 // zoo: C++ allocations from functions with mangled names. Held at the end: zoo::Keeper<int>::keep(unsigned long) 5 blocks
-// of 48 bytes, zoo::operator""_bytes(unsigned long long) one of 333 bytes; a deleted object and array hold nothing.
+// of 48 bytes, zoo::hatch(zoo::Animal const&, unsigned long) one of 333 bytes; a deleted object and array hold nothing. The
+// first frame of each stack is the operator new of zoo::Animal: that of libstdc++ has no frame pointer, and would hide
+// who called it.
 #include "step.h"
+#include <cstdlib>
 
 namespace zoo {
 struct Animal {
   char body[48];
+  __attribute__((noinline)) static void *operator new(std::size_t size) {
+    sink = malloc(size);
+    asm volatile("");
+    return sink;
+  }
+  __attribute__((noinline)) static void operator delete(void *p) { free(p); }
 };
 template <class T> struct Keeper {
   __attribute__((noinline)) void keep(unsigned long times) {
@@ -20,18 +29,18 @@ template <class T> struct Keeper {
     asm volatile("");
   }
 };
-__attribute__((noinline)) void operator""_bytes(unsigned long long n) {
-  sink = new char[n];
+__attribute__((noinline)) void hatch(const Animal &, unsigned long n) {
+  sink = malloc(n);
   asm volatile("");
 }
 } // namespace zoo
 
 int main() {
-  using zoo::operator""_bytes;
   zoo::Keeper<int> keeper;
+  zoo::Animal animal;
   step("start");
   keeper.keep(5);
   keeper.release();
-  333_bytes;
+  zoo::hatch(animal, 333);
   step("done");
 }

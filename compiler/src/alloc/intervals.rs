@@ -18,7 +18,8 @@ use std::collections::HashMap;
 
 use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 
-use super::liveness::{Liveness, back_edges};
+use super::layout::back_edges;
+use super::liveness::Liveness;
 use super::memory::origin;
 use super::register::Reg;
 use super::select::{DefAt, Selected, Selection, Use, UseAt, is_remat};

@@ -1,56 +1,10 @@
 //! Which values are live at the ends of blocks: backward data flow to a fixed point.
 
-use std::collections::HashSet;
-
 use cranelift_entity::{EntitySet, SecondaryMap};
 
 use super::memory::origin;
 use super::select::{Selection, Use, is_remat};
 use crate::ir::{Block, Function, Value};
-
-/// The blocks that can be reached from the entry, in layout order.
-pub fn reachable(function: &Function) -> Vec<Block> {
-    let mut seen: EntitySet<Block> = EntitySet::new();
-    let mut open = vec![function.entry()];
-    while let Some(block) = open.pop() {
-        if seen.insert(block)
-            && let Some(terminator) = &function.blocks[block].terminator
-        {
-            open.extend(terminator.targets().map(|t| t.block));
-        }
-    }
-    function.blocks.keys().filter(|b| seen.contains(*b)).collect()
-}
-
-/// The edges that close loops: depth first, those to a block whose exploration has not ended.
-pub fn back_edges(function: &Function) -> HashSet<(Block, Block)> {
-    let targets = |block: Block| -> Vec<Block> {
-        function.blocks[block].terminator.iter().flat_map(|t| t.targets()).map(|t| t.block).collect()
-    };
-    let mut edges = HashSet::new();
-    let (mut seen, mut on_path) = (EntitySet::new(), EntitySet::new());
-    let mut path = vec![(function.entry(), targets(function.entry()))];
-    seen.insert(function.entry());
-    on_path.insert(function.entry());
-    while let Some((block, open)) = path.last_mut() {
-        let from = *block;
-        match open.pop() {
-            Some(to) if on_path.contains(to) => {
-                edges.insert((from, to));
-            }
-            Some(to) if seen.insert(to) => {
-                on_path.insert(to);
-                path.push((to, targets(to)));
-            }
-            Some(_) => {}
-            None => {
-                on_path.remove(from);
-                path.pop();
-            }
-        }
-    }
-    edges
-}
 
 /// The values that live in a place (constants and addresses do not) at the ends of each block.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@
 //! buffer records may be accessed at any address on the architectures memql runs on, which have
 //! efficient unaligned access (`check_ptr_alignment`, kernel/bpf/verifier.c).
 
-use super::frame::slot_align;
+use super::slots::slot_align;
 use crate::ir::{Function, Inst, Type, Value, Width};
 
 /// Bytes of the widest access at `ptr + off` that the kernel verifier takes, when the script's types

@@ -19,6 +19,7 @@ use crate::target::Features;
 pub mod check;
 pub mod frame;
 pub mod intervals;
+pub mod layout;
 pub mod liveness;
 pub mod memory;
 pub mod moves;
@@ -26,6 +27,7 @@ pub mod register;
 pub mod resolve;
 pub mod scan;
 pub mod select;
+pub mod slots;
 pub mod spill;
 
 pub use frame::Frame;

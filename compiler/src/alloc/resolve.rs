@@ -18,9 +18,10 @@ use super::memory::origin;
 use super::moves::{ParallelMoves, Spare};
 use super::register::{Reg, RegSet};
 use super::select::{DefAt, Selection, Use, UseAt, is_remat};
+use super::slots::SlotRanges;
 use super::spill::SpillSlots;
 use super::{Allocation, Move, Place, Registers, Source, intervals, scan};
-use crate::ir::{Block, Function, InstId, Value};
+use crate::ir::{Block, Function, InstId, Slot, Value};
 
 /// Allocates a function for which operations are selected.
 pub fn allocate(function: &Function, selection: Selection) -> Allocation {
@@ -68,7 +69,8 @@ pub fn allocate(function: &Function, selection: Selection) -> Allocation {
         before_terminator[block] = resolver.gap(intervals.positions.terminator[block]);
     }
     let spill_slots = resolver.slots.count();
-    let frame = Frame::new(function, |slot| selection.slots.contains(slot), spill_slots);
+    let used: Vec<Slot> = selection.slots.iter().collect();
+    let frame = Frame::new(function, &SlotRanges::new(function), &used, spill_slots);
     Allocation {
         insts,
         terminators,

@@ -14,7 +14,7 @@
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
-use super::liveness::reachable;
+use super::layout::layout;
 use super::memory::{origin, widest};
 use super::register::{Reg, RegSet};
 use crate::ir::{
@@ -269,7 +269,7 @@ pub fn is_remat(function: &Function, value: Value) -> bool {
 
 /// Selects operations for a function.
 pub fn select(function: &Function, features: &Features) -> Selection {
-    let order = reachable(function);
+    let order = layout(function);
     let counts = use_counts(function, &order);
     let mut selector =
         Selector { function, features, counts, fused: EntitySet::new(), selection: Selection::default() };

@@ -75,7 +75,8 @@ impl Checker<'_> {
 
     /// `argN`
     pub(crate) fn numbered_argument(&mut self, n: usize, span: Span) -> Option<Expr> {
-        let point = self.live_point()?;
+        // A probe that never runs is walked for what its maps hold: any register will do.
+        let Some(point) = self.live_point() else { return Some(register(0, span)) };
         match self.probe.kind()? {
             ProgramKind::Kprobe | ProgramKind::Uprobe => {
                 let registers = arch::registers(self.target.features().arch);
@@ -102,7 +103,7 @@ impl Checker<'_> {
 
     /// `retval`
     pub(crate) fn return_value(&mut self, span: Span) -> Option<Expr> {
-        let point = self.live_point()?;
+        let Some(point) = self.live_point() else { return Some(register(0, span)) };
         match (self.probe.kind()?, &point) {
             (ProgramKind::Kretprobe | ProgramKind::Uretprobe, _) => {
                 Some(register(arch::registers(self.target.features().arch).return_value, span))

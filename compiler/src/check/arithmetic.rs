@@ -74,7 +74,8 @@ impl Checker<'_> {
         }
         let ty = result_type(op, &a, &b);
         if let (Some(x), Some(y)) = (constant::value_of(&a), constant::value_of(&b)) {
-            return self.fold(op, (x, constant::is_literal(&a)), (y, constant::is_literal(&b)), ty, span);
+            let spans = (b.span, span);
+            return self.fold(op, (x, constant::is_literal(&a)), (y, constant::is_literal(&b)), ty, spans);
         }
         if matches!(op, BinaryOp::Div | BinaryOp::Mod) && constant::value_of(&b) == Some(0) {
             return self.fail(|| types::division_by_zero(b.span));
@@ -96,11 +97,18 @@ impl Checker<'_> {
     }
 
     /// Constants: exact for literals, wrapping where a type was chosen.
-    fn fold(&mut self, op: BinaryOp, a: (i128, bool), b: (i128, bool), ty: Type, span: Span) -> Option<Expr> {
+    fn fold(
+        &mut self,
+        op: BinaryOp,
+        a: (i128, bool),
+        b: (i128, bool),
+        ty: Type,
+        (right, span): (Span, Span),
+    ) -> Option<Expr> {
         let literal = a.1 && b.1;
         match constant::fold(op, a.0, b.0)? {
-            Folded::ZeroDivisor => self.fail(|| types::division_by_zero(span)),
-            Folded::BadShift => self.fail(|| types::bad_shift(span)),
+            Folded::ZeroDivisor => self.fail(|| types::division_by_zero(right)),
+            Folded::BadShift => self.fail(|| types::bad_shift(right)),
             Folded::Overflow => self.fail(|| types::constant_overflow(span)),
             Folded::Value(v) if literal => match constant::literal(v, span) {
                 Some(value) => Some(value),
@@ -206,10 +214,7 @@ impl Checker<'_> {
                     return self.fail(|| types::assign_loop_variable(name, binding.site.1));
                 }
                 self.mark_assigned(name);
-                // Counting up is itself an assignment: a variable without any other counts from zero.
-                if binding.declared.is_none() && self.slot_of(&binding).is_none() {
-                    self.now.learn_var(binding.site, Shape::Known(Type::I64), span);
-                }
+                self.start_from_zero(name, span);
                 let current = self.read_var(name)?;
                 let (ty, delta) = match self.stepped(&current.ty, increment) {
                     Some((ty, scale)) => (ty, step * scale),

@@ -49,6 +49,9 @@ impl Checker<'_> {
 
     /// The new value of `$x op= value`.
     fn updated_var(&mut self, name: &Name, op: BinaryOp, value: &AstExpr, span: Span) -> Option<Expr> {
+        // A declared variable is zero, which is what sums and counters start from.
+        self.mark_assigned(name);
+        self.start_from_zero(name, span);
         let current = self.read_var(name);
         let value = self.stored_value(value);
         self.arithmetic(op, current?, value?, span)
@@ -67,6 +70,7 @@ impl Checker<'_> {
         let value = self.stored_value(value);
         let place = self.map_key(name, key, place);
         let value = value?;
+        self.keepable(&value)?;
         self.learn_map(name, Some(Shape::of(&value)), value.span);
         let value = self.map_value(name, value)?;
         let (map, key) = place?;

@@ -4,6 +4,7 @@ use memql_grammar::ast::{self, ExprKind as Ast, Name, Span, UnaryOp};
 
 use super::diagnostics::{functions as function_errors, names, types};
 use super::shape::Shape;
+use super::type_expr::MAX_VALUE_BYTES;
 use super::{Checker, constant};
 use crate::diagnostic::similar;
 use crate::hir::{Expr, ExprKind};
@@ -49,7 +50,10 @@ impl Checker<'_> {
             if entry.bare {
                 return self.call_entry(entry, name, &[], name.span);
             }
-            return self.fail(|| function_errors::needs_call(name, entry.signature));
+            let is_var = self.probe.scopes.find(&name.text).is_some();
+            let is_map = self.before.maps.contains_key(&name.text);
+            let sigil = if is_var { Some('$') } else { is_map.then_some('@') };
+            return self.fail(|| function_errors::needs_call(name, entry.signature, sigil));
         }
         if name.text == "opt" {
             return self.fail(|| names::bare_opt(name));
@@ -102,7 +106,7 @@ impl Checker<'_> {
             }
         }
         let items: Option<Vec<Expr>> = items.into_iter().collect();
-        let mut tuple = self.tuple_of(items?, span);
+        let mut tuple = self.tuple_of(items?, span)?;
         if let Type::Tuple(types) = &mut tuple.ty {
             for (ty, field) in types.iter_mut().zip(fields) {
                 ty.name = field.name.as_ref().map(|n| n.text.clone());
@@ -112,9 +116,25 @@ impl Checker<'_> {
     }
 
     /// A tuple of values.
-    pub(crate) fn tuple_of(&mut self, items: Vec<Expr>, span: Span) -> Expr {
+    pub(crate) fn tuple_of(&mut self, items: Vec<Expr>, span: Span) -> Option<Expr> {
+        let bytes: u64 = items.iter().map(|i| u64::from(i.ty.size())).sum();
+        if bytes > MAX_VALUE_BYTES {
+            return self.fail(|| types::too_large(bytes, span));
+        }
+        if items.iter().map(|i| parts(&i.ty)).sum::<usize>() > MAX_PARTS {
+            return self.fail(|| types::too_many_parts(MAX_PARTS, span));
+        }
         let ty = Type::Tuple(items.iter().map(|i| TupleField { name: None, ty: i.ty.clone() }).collect());
-        Expr { kind: ExprKind::Tuple(items), ty, span }
+        Some(Expr { kind: ExprKind::Tuple(items), ty, span })
+    }
+
+    /// Whether a value can be kept: structs of the kernel can be very large.
+    pub(crate) fn keepable(&mut self, value: &Expr) -> Option<()> {
+        let bytes = u64::from(value.ty.size());
+        if bytes > MAX_VALUE_BYTES {
+            return self.fail(|| types::too_large(bytes, value.span));
+        }
+        Some(())
     }
 
     /// `c ? a : b` as a value.
@@ -168,5 +188,16 @@ impl Checker<'_> {
             return Some(value);
         }
         self.fail(|| types::bad_condition(&value))
+    }
+}
+
+/// The most elements of a tuple, those of tuples in it included: doubling a tuple again and again must end.
+const MAX_PARTS: usize = 4096;
+
+/// How many elements a type has, itself included.
+fn parts(ty: &Type) -> usize {
+    match ty {
+        Type::Tuple(fields) => 1 + fields.iter().map(|f| parts(&f.ty)).sum::<usize>(),
+        _ => 1,
     }
 }

@@ -55,10 +55,6 @@ impl Checker<'_> {
 
     /// An enumerator of the kernel: its value and its enum.
     pub(crate) fn enumerator(&mut self, name: &str) -> Option<(i128, Type)> {
-        // Enumerators are upper case nearly without exception; a misspelt builtin must not read BTF.
-        if !name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_') {
-            return None;
-        }
         let btf = self.target.btf().ok()?;
         let (value, id) = btf.enumerator(name)?;
         Some((i128::from(value), btf.lang_type(id, AddrSpace::Kernel)))

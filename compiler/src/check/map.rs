@@ -59,16 +59,8 @@ pub(crate) fn build_all(checker: &mut Checker<'_>) -> PrimaryMap<MapId, hir::Map
         let facts = checker.before.maps.get(&name).cloned().unwrap_or_default();
         let decl = checker.declared.get(&name).copied();
         let span = decl.map(|d| d.span).or(facts.keyed.map(|(_, s)| s)).or(facts.read).unwrap_or_default();
-        let value = match &facts.value {
-            Some(learned) => learned.shape.ty(),
-            None => {
-                // Every assignment failed and was reported, or the assignments only name each other.
-                if !checker.has_errors() {
-                    checker.report(maps::type_unknown(&name, span));
-                }
-                Type::I64
-            }
-        };
+        // Nothing is known only where every assignment failed, which was reported.
+        let value = facts.value.map_or(Type::I64, |learned| learned.shape.ty());
         let keyed = matches!(facts.keyed, Some((true, _)));
         if let (Some(decl), false) = (decl, keyed) {
             checker.report(maps::declared_without_key(&decl.name, &decl.kind));
@@ -151,13 +143,14 @@ impl Checker<'_> {
         let items: Option<Vec<Expr>> = items.into_iter().collect();
         let mut items = items?;
         let key_span = parts.first().zip(parts.last()).map_or(span, |(a, b)| a.span.to(b.span));
-        let key = if items.len() == 1 { items.pop()? } else { self.tuple_of(items, key_span) };
+        let key = if items.len() == 1 { items.pop()? } else { self.tuple_of(items, key_span)? };
         Some((id?, Some(self.convert_key(name, key)?)))
     }
 
     /// Converts a key to the map's key type, after learning from it.
     pub(crate) fn convert_key(&mut self, name: &Name, key: Expr) -> Option<Expr> {
         let span = key.span;
+        self.keepable(&key)?;
         learn(&mut self.now.map_mut(&name.text).key, Shape::of(&key), span);
         let known = self.map_facts(&name.text).key?;
         let (from, to) = (key.ty.clone(), known.shape.ty());

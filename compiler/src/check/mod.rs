@@ -80,10 +80,14 @@ pub fn check(
     let variants = points::variants(&mut checker, script);
     if !variants.is_empty() {
         checker.infer(&variants);
-        if variants.iter().any(|v| !v.live) && checker.before.fill_unknown_maps() {
+        let mut probes = checker.walk(&variants, Walk::Final);
+        // Without errors, maps of which nothing is known are only assigned from themselves, or in probes that
+        // do not run here: they hold integers, and the script is looked at once more with that.
+        if !checker.has_errors() && checker.before.fill_unknown_maps() {
+            checker.left_out = None;
             checker.infer(&variants);
+            probes = checker.walk(&variants, Walk::Final);
         }
-        let probes = checker.walk(&variants, Walk::Final);
         checker.finish(probes)
     } else {
         if !checker.has_errors() {
@@ -120,6 +124,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) map_ids: BTreeMap<String, MapId>,
     pub(crate) time_formats: Vec<String>,
     pub(crate) probe: ProbeState,
+    /// What the final walk left out of the tree first; without an error, that is a mistake of memql's.
+    left_out: Option<Span>,
     findings: Vec<Diagnostic>,
     seen: HashSet<(&'static str, Span, String)>,
 }
@@ -142,6 +148,7 @@ impl<'a> Checker<'a> {
             map_ids: BTreeMap::new(),
             time_formats: Vec::new(),
             probe: ProbeState::default(),
+            left_out: None,
             findings,
             seen: HashSet::new(),
         };
@@ -181,6 +188,9 @@ impl<'a> Checker<'a> {
 
     fn finish(mut self, probes: Vec<hir::Probe>) -> Result<(hir::Script, Vec<Diagnostic>), Vec<Diagnostic>> {
         let maps = map::build_all(&mut self);
+        if let (Some(span), false) = (self.left_out, self.has_errors()) {
+            self.report(diagnostics::unsupported::not_understood(span));
+        }
         if self.has_errors() {
             return Err(self.into_findings());
         }
@@ -213,6 +223,14 @@ impl<'a> Checker<'a> {
             self.report(finding);
         }
         None
+    }
+
+    /// Notes that something is missing in the tree, which there must be a reported reason for: nothing of a
+    /// script is dropped in silence.
+    pub(crate) fn left_out(&mut self, span: Span) {
+        if self.is_final() {
+            self.left_out.get_or_insert(span);
+        }
     }
 
     /// Warns in the final walk.

@@ -49,7 +49,13 @@ impl<'a> Checker<'a> {
     /// program per point.
     pub(crate) fn probe(&mut self, variant: &Variant<'a>, index: usize) -> Vec<hir::Probe> {
         self.enter(variant, index);
-        let predicate = variant.probe.predicate.as_ref().and_then(|p| self.condition(p));
+        let predicate = variant.probe.predicate.as_ref().and_then(|p| {
+            let checked = self.condition(p);
+            if checked.is_none() {
+                self.left_out(p.span);
+            }
+            checked
+        });
         let body = self.block(&variant.probe.body);
         let constant = predicate.as_ref().and_then(constant::truth_of);
         if constant == Some(false) {

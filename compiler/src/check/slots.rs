@@ -79,13 +79,14 @@ impl Slots {
         }
     }
 
-    /// Gives maps of which nothing is known but that something assigns them a type: in probes that do not
-    /// run here, what they are assigned depends on attach points that there are not. Whether there were any.
+    /// Makes maps of which nothing is known, but that something assigns, maps of integers: those that only
+    /// count from themselves (`@n = @n + 1`), and those whose values depend on attach points that are not
+    /// there. Whether there were any.
     pub(crate) fn fill_unknown_maps(&mut self) -> bool {
         let mut filled = false;
         for facts in self.maps.values_mut() {
             let Some(span) = facts.assigned else { continue };
-            let unknown = || Some(Learned { shape: Shape::Known(Type::U64), span });
+            let unknown = || Some(Learned { shape: Shape::Known(Type::I64), span });
             if facts.value.is_none() {
                 facts.value = unknown();
                 (facts.filled, filled) = (true, true);

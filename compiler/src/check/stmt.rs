@@ -34,8 +34,9 @@ impl Checker<'_> {
             if leaves(&stmt.kind) {
                 left = Some(stmt.span);
             }
-            if let Some(kind) = self.stmt(stmt) {
-                checked.push(Stmt { kind, span: stmt.span });
+            match self.stmt(stmt) {
+                Some(kind) => checked.push(Stmt { kind, span: stmt.span }),
+                None => self.left_out(stmt.span),
             }
         }
         checked

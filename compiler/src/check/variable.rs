@@ -57,6 +57,14 @@ impl Checker<'_> {
         }
     }
 
+    /// A variable that is only ever updated starts as a zero, of which no assignment tells the type.
+    pub(crate) fn start_from_zero(&mut self, name: &Name, span: Span) {
+        let Some(binding) = self.probe.scopes.find(&name.text).cloned() else { return };
+        if binding.declared.is_none() && self.slot_of(&binding).is_none() {
+            self.now.learn_var(binding.site, Shape::Literal(0), span);
+        }
+    }
+
     pub(crate) fn unknown_var<T>(&mut self, name: &Name) -> Option<T> {
         let closed = self.probe.scopes.closed(&name.text);
         let close = similar(&name.text, self.probe.scopes.names());
@@ -119,6 +127,7 @@ impl Checker<'_> {
 
     /// Stores a value in a variable of this probe: learns from it, and converts it.
     pub(crate) fn store_var(&mut self, var: &Name, id: VarId, value: Expr, span: Span) -> Option<StmtKind> {
+        self.keepable(&value)?;
         let binding = self.probe.scopes.find(&var.text)?.clone();
         if binding.declared.is_none() {
             self.now.learn_var(binding.site, Shape::of(&value), span);

@@ -6,7 +6,7 @@ use cranelift_entity::SecondaryMap;
 
 use super::code::{Buffer, Code, Label, Symbol};
 use super::encode::{self, Operand};
-use crate::alloc::liveness::back_edges;
+use crate::alloc::layout::back_edges;
 use crate::alloc::memory::pieces;
 use crate::alloc::select::{Address, AtomicOp, Base, DefAt, End, Op, Rhs, Selected, Test};
 use crate::alloc::{Allocation, Frame, Move, Place, Reg, Registers, Source};

@@ -175,14 +175,17 @@ impl ProgramLowering<'_, '_> {
         result
     }
 
-    /// Index of the highest set bit of a value that is not zero: five halving steps, no branch.
+    /// Index of the highest set bit of a value that is not zero and has no sign: six halving steps. None
+    /// compares: a branch in each would have the kernel verifier walk 64 paths.
     fn log2(&mut self, value: Value) -> Value {
         let mut rest = value;
         let mut log: Option<Value> = None;
         for shift in [32i64, 16, 8, 4, 2, 1] {
-            let limit = self.b.int(1i64 << shift);
-            let above = self.b.icmp(Cond::Uge, rest, limit);
-            let by = self.b.binary_int(IrOp::Shl, above, i64::from(shift.trailing_zeros()));
+            // All bits are set if there is one at `shift` or above, for then the difference is negative.
+            let largest = self.b.int((1i64 << shift) - 1);
+            let difference = self.b.binary(IrOp::Sub, largest, rest);
+            let above = self.b.binary_int(IrOp::Ashr, difference, 63);
+            let by = self.b.binary_int(IrOp::And, above, shift);
             rest = self.b.binary(IrOp::Lshr, rest, by);
             log = Some(match log {
                 None => by,

@@ -273,7 +273,7 @@ impl ProgramLowering<'_, '_> {
                     let value_now = self.scalar(value);
                     let place = self.global_place(id);
                     self.b.store(width(&value.ty), place.ptr, place.off, value_now);
-                } else {
+                } else if !matches!(value.kind, hir::ExprKind::Map { map, .. } if map == id) {
                     // The value may read the map itself: built aside first.
                     let from = self.place(value);
                     let to = self.global_place(id);

@@ -14,7 +14,7 @@ use crate::lower::expr::width;
 use crate::lower::health::count_loss;
 use crate::lower::probe::{ProgramLowering, stored_size};
 use crate::plan::Loss;
-use crate::types::{AddrSpace, Type, tuple_layout};
+use crate::types::{AddrSpace, TupleField, Type, tuple_layout};
 
 /// Where a value is in memory that programs may address.
 #[derive(Clone, Copy, Debug)]
@@ -211,23 +211,19 @@ impl ProgramLowering<'_, '_> {
                 let nul = self.b.int(0);
                 self.b.store(Width::W8, to.ptr, to.off + *cap as i32 - 1, nul);
             }
+            (Type::Buf { cap: from }, Type::Buf { cap }) => {
+                // Buffers only grow here: a slot holds the longest that is put into it.
+                debug_assert!(from <= cap);
+                self.write(operand, to);
+                let written = operand.ty.size();
+                if !to.unpadded {
+                    self.b.mem_zero(to.ptr, to.off + written as i32, size - written);
+                }
+            }
             (Type::Tuple(old), Type::Tuple(new)) => {
                 let from = self.place(operand);
-                let (old_layout, new_layout) = (tuple_layout(old), tuple_layout(new));
-                self.b.mem_zero(to.ptr, to.off, new_layout.size);
-                for (index, field) in new.iter().enumerate() {
-                    let element = Expr {
-                        kind: ExprKind::Extract {
-                            base: Box::new(operand.clone()),
-                            offset: old_layout.offsets[index],
-                            bits: None,
-                        },
-                        ty: old[index].ty.clone(),
-                        span: operand.span,
-                    };
-                    let part = to.part(new_layout.offsets[index]);
-                    self.convert_part(&element, from.part(old_layout.offsets[index]), &field.ty, part);
-                }
+                self.b.mem_zero(to.ptr, to.off, size);
+                self.convert_fields(old, from, new, to);
             }
             (from, Type::Usym) if from.is_scalar() => {
                 let address = self.scalar(operand);
@@ -244,18 +240,28 @@ impl ProgramLowering<'_, '_> {
         }
     }
 
-    /// Converts one element that lies in memory to another type, elsewhere in memory.
-    fn convert_part(&mut self, element: &Expr, from: Place, ty: &Type, to: Place) {
-        if element.ty == *ty {
-            self.copy(to, from, ty.size());
-        } else if ty.is_scalar() {
-            let value = self.load_field(from, 0, None, &element.ty);
-            self.b.store(width(ty), to.ptr, to.off, value);
-        } else if let (Type::Str { cap: a }, Type::Str { cap: b }) = (&element.ty, ty) {
-            let kept = (*a).min(b - 1);
-            self.copy(to, from, kept);
-        } else {
-            self.write_cast(element, ty, to);
+    /// Converts a tuple's fields that lie in memory to those of another type, in memory that is zero.
+    fn convert_fields(&mut self, old: &[TupleField], from: Place, new: &[TupleField], to: Place) {
+        let (old_layout, new_layout) = (tuple_layout(old), tuple_layout(new));
+        for (index, (a, b)) in old.iter().zip(new).enumerate() {
+            let from = from.part(old_layout.offsets[index]);
+            self.convert_part(&a.ty, from, &b.ty, to.part(new_layout.offsets[index]));
+        }
+    }
+
+    /// Converts one value that lies in memory to another type, in memory that is zero.
+    fn convert_part(&mut self, old: &Type, from: Place, new: &Type, to: Place) {
+        match (old, new) {
+            _ if old == new => self.copy(to, from, new.size()),
+            (Type::Str { cap: a }, Type::Str { cap: b }) => self.copy(to, from, (*a).min(b - 1)),
+            (Type::Buf { .. }, Type::Buf { .. }) => self.copy(to, from, old.size().min(new.size())),
+            (Type::Tuple(old), Type::Tuple(new)) => self.convert_fields(old, from, new, to),
+            _ if old.is_scalar() && new.is_scalar() => {
+                let value = self.load_field(from, 0, None, old);
+                self.b.store(width(new), to.ptr, to.off, value);
+            }
+            _ if old.size() == new.size() => self.copy(to, from, new.size()),
+            _ => unreachable!("internal error: no conversion from `{old}` to `{new}`"),
         }
     }
 

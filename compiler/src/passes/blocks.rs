@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! before                                     after
-//!     v3 = icmp.slt v1, v2                       v3 = icmp.slt v1, v2
-//!     brif eq v1, v4, block1(v3), block1(v4)     brif eq v1, v4, block1, block3
-//! block1(v5: i64):                           block1:
-//!     brif ne v5, v4, block2, block3             brif ne v3, v4, block2, block3
-//! block2:                                    ...
-//!     jump block4(v2)                        block4(v6: i64):
+//!     brif ne v1, v3, block1, block2(v3)         brif ne v1, v3, block1, block3
+//! block1:                                    block1:
+//!     v5 = icmp.slt v2, v4                       v5 = icmp.slt v2, v4
+//!     jump block2(v5)                            brif ne v5, v3, block2, block3
+//! block2(v6: i64):                           block2:
+//!     brif ne v6, v3, block3, block4             ...
+//! block3:                                    block3:
+//!     ...
 //! ```
 //!
 //! - A branch to one block with the same arguments is a jump.
-//! - A jump or branch to an empty block goes where that block goes, if that is clear from the arguments:
-//!   this is what `&&` and `||` need.
+//! - A jump or branch to an empty block (of constants at most) goes where that block goes, if that is
+//!   clear from the arguments: this is what `&&` and `||` need.
 //! - A jump to an empty block that returns, or that branches on a comparison it is given, does so itself.
 //! - A parameter that gets the same from everywhere is that value.
 //! - A block that only one jump leads to is part of that jump's block.
@@ -28,7 +30,7 @@ use super::Facts;
 use super::replace::Replacements;
 use crate::ir::cfg::Cfg;
 use crate::ir::eval::compare;
-use crate::ir::{Block, Cond, DefinedBy, Function, Inst, Target, Terminator, Type, Value};
+use crate::ir::{Block, Cond, DefinedBy, Function, Inst, InstId, Target, Terminator, Type, Value};
 use memql_grammar::ast::Span;
 
 /// Sweeps over a function. One does nearly everything; each can open a little for the next.
@@ -54,7 +56,7 @@ pub(super) fn run(_facts: &Facts, function: &mut Function) -> bool {
 
 /// Leads jumps and branches through empty blocks.
 fn thread(function: &mut Function) -> bool {
-    let pinned = pinned_blocks(function);
+    let bypassable = bypassable_blocks(function);
     let blocks: Vec<Block> = function.blocks.keys().collect();
     let mut changed = false;
     for block in blocks {
@@ -62,7 +64,7 @@ fn thread(function: &mut Function) -> bool {
         let mut new = old.clone();
         for target in new.targets_mut() {
             for _ in 0..MAX_HOPS {
-                match beyond(function, &pinned, target) {
+                match beyond(function, &bypassable, block, target) {
                     Some(next) => *target = next,
                     None => break,
                 }
@@ -74,7 +76,7 @@ fn thread(function: &mut Function) -> bool {
             new = Terminator::Jump(then.clone());
         }
         let mut span = function.blocks[block].terminator_span;
-        if let Some((taken, taken_span)) = taken_over(function, &pinned, &new) {
+        if let Some((taken, taken_span)) = taken_over(function, &bypassable, block, &new) {
             (new, span) = (taken, taken_span);
         }
         if new != old {
@@ -86,15 +88,22 @@ fn thread(function: &mut Function) -> bool {
     changed
 }
 
-/// Blocks with a parameter that another block uses: they must stay on every way to that use.
-fn pinned_blocks(function: &Function) -> EntitySet<Block> {
-    let mut pinned = EntitySet::new();
+/// Blocks that do nothing but end, and that no other block needs to have been passed: they hold constants
+/// at most, and what they define is used by themselves only.
+fn bypassable_blocks(function: &Function) -> EntitySet<Block> {
+    let is_const = |inst: &InstId| matches!(function.insts[*inst], Inst::Const(_));
+    let empty = function.blocks.iter().filter(|(_, data)| data.insts.iter().all(is_const));
+    let mut bypassable: EntitySet<Block> = EntitySet::new();
+    bypassable.extend(empty.map(|(block, _)| block));
+    let mut owner: SecondaryMap<Value, Option<Block>> = SecondaryMap::new();
+    for (block, data) in &function.blocks {
+        let results = data.insts.iter().filter_map(|&inst| function.results[inst]);
+        data.params.iter().copied().chain(results).for_each(|value| owner[value] = Some(block));
+    }
     for (block, data) in &function.blocks {
         let mut used = |value: Value| {
-            if let DefinedBy::Param(owner, _) = function.values[value].by
-                && owner != block
-            {
-                pinned.insert(owner);
+            if let Some(owner) = owner[value].filter(|&owner| owner != block) {
+                bypassable.remove(owner);
             }
         };
         for &inst in &data.insts {
@@ -102,17 +111,17 @@ fn pinned_blocks(function: &Function) -> EntitySet<Block> {
         }
         data.terminator.iter().for_each(|t| t.for_each_arg(&mut used));
     }
-    pinned
+    bypassable
 }
 
-/// Whether a block does nothing but end, and may be bypassed.
-fn is_empty(function: &Function, pinned: &EntitySet<Block>, block: Block) -> bool {
-    function.blocks[block].insts.is_empty() && !pinned.contains(block)
-}
-
-/// Where an empty block leads with these arguments, if that is clear.
-fn beyond(function: &Function, pinned: &EntitySet<Block>, target: &Target) -> Option<Target> {
-    if !is_empty(function, pinned, target.block) {
+/// Where a block that is entered like this from `from` leads, if that is clear.
+fn beyond(
+    function: &mut Function,
+    bypassable: &EntitySet<Block>,
+    from: Block,
+    target: &Target,
+) -> Option<Target> {
+    if !bypassable.contains(target.block) {
         return None;
     }
     let next = match function.blocks[target.block].terminator.as_ref()? {
@@ -128,7 +137,11 @@ fn beyond(function: &Function, pinned: &EntitySet<Block>, target: &Target) -> Op
         }
         Terminator::Return(_) => return None,
     };
-    (next.block != target.block).then(|| given_target(function, target, next))
+    if next.block == target.block {
+        return None;
+    }
+    let next = next.clone();
+    Some(given_target(function, from, target, &next))
 }
 
 /// The value that a block sees as `value` when it is entered this way.
@@ -139,37 +152,56 @@ fn given(function: &Function, target: &Target, value: Value) -> Value {
     }
 }
 
-fn given_target(function: &Function, target: &Target, next: &Target) -> Target {
-    Target { block: next.block, args: next.args.iter().map(|&arg| given(function, target, arg)).collect() }
+/// The same, for use in `from`: constants of the block are made there.
+fn given_in(function: &mut Function, from: Block, target: &Target, value: Value) -> Value {
+    let value = given(function, target, value);
+    match function.values[value].by {
+        DefinedBy::Inst(id) if function.blocks[target.block].insts.contains(&id) => {
+            let (inst, ty, span) = (function.insts[id].clone(), function.type_of(value), function.spans[id]);
+            function
+                .append(from, inst, Some(ty), span)
+                .expect("an instruction made with a type defines a value")
+        }
+        _ => value,
+    }
+}
+
+fn given_target(function: &mut Function, from: Block, target: &Target, next: &Target) -> Target {
+    Target {
+        block: next.block,
+        args: next.args.iter().map(|&arg| given_in(function, from, target, arg)).collect(),
+    }
 }
 
 /// The terminator that a jump can be replaced by: the empty block's that it leads to, if that returns, or
 /// tests a comparison made here.
 fn taken_over(
-    function: &Function,
-    pinned: &EntitySet<Block>,
+    function: &mut Function,
+    bypassable: &EntitySet<Block>,
+    from: Block,
     jump: &Terminator,
 ) -> Option<(Terminator, Span)> {
     let Terminator::Jump(target) = jump else { return None };
-    if !is_empty(function, pinned, target.block) {
+    if !bypassable.contains(target.block) {
         return None;
     }
-    let data = &function.blocks[target.block];
-    let taken = match data.terminator.as_ref()? {
-        Terminator::Return(value) => Terminator::Return(given(function, target, *value)),
+    let span = function.blocks[target.block].terminator_span;
+    let taken = match function.blocks[target.block].terminator.clone()? {
+        Terminator::Return(value) => Terminator::Return(given_in(function, from, target, value)),
         Terminator::Branch { cond: cond @ (Cond::Eq | Cond::Ne), left, right, then, otherwise } => {
-            let (tested, right) = (given(function, target, *left), given(function, target, *right));
+            let tested = given(function, target, left);
             let is_comparison = matches!(function.def(tested), Some(Inst::Icmp { .. }));
-            if tested == *left || !is_comparison || function.as_const(right).is_none() {
+            if tested == left || !is_comparison || function.as_const(right).is_none() {
                 return None;
             }
-            let (then, otherwise) =
-                (given_target(function, target, then), given_target(function, target, otherwise));
-            Terminator::Branch { cond: *cond, left: tested, right, then, otherwise }
+            let right = given_in(function, from, target, right);
+            let then = given_target(function, from, target, &then);
+            let otherwise = given_target(function, from, target, &otherwise);
+            Terminator::Branch { cond, left: tested, right, then, otherwise }
         }
         Terminator::Branch { .. } | Terminator::Jump(_) => return None,
     };
-    Some((taken, data.terminator_span))
+    Some((taken, span))
 }
 
 /// Appends blocks to the only block that jumps to them.

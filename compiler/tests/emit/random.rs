@@ -237,7 +237,8 @@ impl Generator {
                 });
                 return;
             }
-            91..=92 => self.value(Inst::Cast(a)),
+            91 => self.value(Inst::Cast(a)),
+            92..=94 => self.temporary(a, b),
             _ => match self.atomic(a, b, off) {
                 Some(value) => value,
                 None => return,
@@ -249,6 +250,22 @@ impl Generator {
             let gone = self.random.below(self.env.len());
             self.env.swap_remove(gone);
         }
+    }
+
+    /// Memory of its own for a moment, across a call.
+    fn temporary(&mut self, a: Value, b: Value) -> Value {
+        let words = 1 + self.random.below(20) as u32;
+        let slot = self.function.add_slot(SlotDef { size: words * 8, align: 8, name: None });
+        let ptr = self.typed(Inst::SlotAddr { slot, off: 0 }, Type::Stack);
+        self.inst(Inst::MemZero { ptr, off: 0, len: words * 8 });
+        let last = (words as i32 - 1) * 8;
+        self.inst(Inst::Store { width: Width::W64, ptr, off: last, value: a });
+        self.inst(Inst::Store { width: Width::W32, ptr, off: last / 2, value: b });
+        if self.random.chance(50) {
+            let result = self.call();
+            self.env.push(result);
+        }
+        self.value(Inst::Load { width: Width::W64, signed: false, ptr, off: last })
     }
 
     fn cond(&mut self) -> Cond {

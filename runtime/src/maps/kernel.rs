@@ -1,5 +1,6 @@
 //! The script's maps in a loaded object.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -34,6 +35,8 @@ struct Global {
     value_size: usize,
     /// `None`: assigned if any byte is not zero.
     set_flag: Option<u32>,
+    /// Without a flag: it was assigned when it was zeroed, so it counts as assigned though it is zero.
+    zeroed: Cell<bool>,
 }
 
 impl KernelMaps {
@@ -94,6 +97,7 @@ impl KernelMaps {
                     stride: (*stride as usize).max(value_size),
                     value_size,
                     set_flag: *set_flag,
+                    zeroed: Cell::new(false),
                 }),
             });
         }
@@ -138,7 +142,8 @@ impl MapAccess for KernelMaps {
                 let is_set = match global.set_flag {
                     Some(flag) => self.section(global)?.read_u64(flag).ok_or_else(|| outside(global))? != 0,
                     None => {
-                        entries.value(0).iter().any(|copy| copy[..global.value_size].iter().any(|b| *b != 0))
+                        let is_zero = |copy: &[u8]| copy[..global.value_size].iter().all(|b| *b == 0);
+                        global.zeroed.get() || !entries.value(0).iter().all(is_zero)
                     }
                 };
                 Ok(if is_set { entries } else { Entries::new(0, global.stride, global.copies) })
@@ -162,7 +167,9 @@ impl MapAccess for KernelMaps {
                 {
                     return Err(outside(global));
                 }
-                self.zero(map)
+                self.zero(map)?;
+                global.zeroed.set(false);
+                Ok(())
             }
         }
     }
@@ -171,6 +178,7 @@ impl MapAccess for KernelMaps {
         match self.store(map)? {
             Store::Keyed(keyed) => keyed.zero(),
             Store::Global(global) => {
+                global.zeroed.set(!self.entries(map)?.is_empty());
                 let bss = self.section(global)?;
                 let whole = (0..global.copies).all(|copy| {
                     let at = global.offset as usize + copy * global.stride;

@@ -176,6 +176,12 @@ fn maps_without_a_key_live_in_the_section() {
     maps.clear(0).expect("it is cleared");
     assert_eq!(values(0), []);
     assert_eq!(maps.bss().and_then(|bss| bss.read_u64(56)), Some(9));
+    maps.zero(2).expect("it is zeroed");
+    assert_eq!(values(2), [0], "zeroed is not unassigned");
+    maps.clear(2).expect("it is cleared");
+    assert_eq!(values(2), []);
+    maps.zero(2).expect("it is zeroed");
+    assert_eq!(values(2), []);
     assert_eq!(maps.bss().and_then(|bss| bss.read_u64(57)), None);
     assert_eq!(maps.bss().and_then(|bss| bss.read_u64(64)), None);
     assert_eq!(

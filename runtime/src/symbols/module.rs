@@ -135,33 +135,28 @@ impl Modules {
     }
 
     fn look_up(&mut self, module: ModuleId, places: &[Place]) -> Vec<Result<Rc<Symbol>, Unresolved>> {
-        let source = match &self.modules[module.0].file {
-            Ok(file) => {
-                let mut elf = Elf::new(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
-                elf.debug_syms = self.options.debug_info;
-                Source::Elf(elf)
-            }
+        let path = match &self.modules[module.0].file {
+            Ok(file) => PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())),
             Err(error) => return vec![Err(Unresolved::File(error.clone())); places.len()],
         };
         let symbolizer = self.symbolizer.get_or_insert_with(|| new_symbolizer(self.options));
-        let offsets = |of: &[Place]| of.iter().map(|p| p.offset - u64::from(p.returns)).collect::<Vec<_>>();
-        let mut symbols = symbolize_offsets(symbolizer, &source, &offsets(places));
-        // A return address whose call is in no symbol, or in one that it lies beyond: the place that
-        // is returned to decides (a signal's trampoline is "returned" to without a call).
-        for (place, symbol) in places.iter().zip(&mut symbols).filter(|(place, _)| place.returns) {
-            let shifted = match symbol {
-                Ok(found) => match found.size {
-                    Some(size) if found.symbol.offset + 1 > size => None,
-                    _ => Some(found),
-                },
-                Err(_) => None,
-            };
-            match shifted {
-                Some(found) => found.symbol.offset += 1,
-                None => {
-                    *symbol = symbolize_offsets(symbolizer, &source, &[place.offset])
-                        .pop()
-                        .unwrap_or(Err(Unresolved::NoSymbol))
+        let source = |debug_syms| {
+            let mut elf = Elf::new(&path);
+            elf.debug_syms = debug_syms;
+            Source::Elf(elf)
+        };
+        let mut symbols = look_up_in(symbolizer, &source(self.options.debug_info), places);
+        if self.options.debug_info {
+            // Debug information has the names of the source (`__GI___libc_malloc`); people know those
+            // that the file gives to others (`malloc`).
+            let exported = look_up_in(symbolizer, &source(false), places);
+            for (symbol, exported) in symbols.iter_mut().zip(exported) {
+                match (symbol, exported) {
+                    (Ok(found), Ok(Found { symbol: Symbol { name, offset, .. }, size: Some(_) })) => {
+                        (found.symbol.name, found.symbol.offset) = (name, offset);
+                    }
+                    (symbol @ Err(_), exported @ Ok(_)) => *symbol = exported,
+                    (Ok(_), Ok(Found { size: None, .. }) | Err(_)) | (Err(_), Err(_)) => {}
                 }
             }
         }
@@ -210,6 +205,28 @@ fn new_symbolizer(options: SymbolOptions) -> Symbolizer {
         .enable_inlined_fns(options.debug_info)
         .enable_demangling(options.demangle)
         .build()
+}
+
+/// Looks places up in one source.
+fn look_up_in(
+    symbolizer: &Symbolizer,
+    source: &Source<'_>,
+    places: &[Place],
+) -> Vec<Result<Found, Unresolved>> {
+    let offsets: Vec<u64> = places.iter().map(|p| p.offset.saturating_sub(u64::from(p.returns))).collect();
+    let mut symbols = symbolize_offsets(symbolizer, source, &offsets);
+    // A return address whose call is in no symbol, or in one that it lies beyond: the place that
+    // is returned to decides (a signal's trampoline is "returned" to without a call).
+    for (place, symbol) in places.iter().zip(&mut symbols).filter(|(place, _)| place.returns) {
+        match symbol {
+            Ok(found) if found.size.is_none_or(|size| found.symbol.offset < size) => found.symbol.offset += 1,
+            Ok(_) | Err(_) => {
+                let again = symbolize_offsets(symbolizer, source, &[place.offset]).pop();
+                *symbol = again.unwrap_or(Err(Unresolved::NoSymbol));
+            }
+        }
+    }
+    symbols
 }
 
 fn symbolize_offsets(

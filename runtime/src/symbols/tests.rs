@@ -294,3 +294,11 @@ fn of_very_many_processes_the_oldest_are_forgotten() {
         "memql_runtime::symbols::tests::landmark+0"
     );
 }
+
+#[test]
+fn names_are_those_that_a_library_exports_with_and_without_debug_information() {
+    let address = libc::malloc as unsafe extern "C" fn(usize) -> *mut libc::c_void as usize as u64;
+    let names = [PLAIN, DETAILED].map(|options| named(&own_frames(options, &[address])[0]));
+    assert_eq!(names[0], names[1]);
+    assert!(names[0].ends_with("malloc+0") && !names[0].starts_with("__GI_"), "{names:?}");
+}

@@ -37,14 +37,19 @@ pub(crate) fn argument_count(name: &Name, entry: &Entry, given: usize, span: Spa
 }
 
 /// E0602: a function's name without a call.
-pub(crate) fn needs_call(name: &Name, signature: &str) -> Diagnostic {
-    Diagnostic::error(
+pub(crate) fn needs_call(name: &Name, signature: &str, sigil: Option<char>) -> Diagnostic {
+    let finding = Diagnostic::error(
         "E0602",
         format!("`{}` is a function", name.text),
         name.span,
         "its arguments are missing",
-    )
-    .help(format!("`{signature}`"))
+    );
+    match sigil {
+        Some(sigil) => finding
+            .note(format!("it is called `{signature}`"))
+            .help(format!("the script's own is `{sigil}{}`", name.text)),
+        None => finding.help(format!("`{signature}`")),
+    }
 }
 
 /// E0603: a function that gives no value, where one is needed.

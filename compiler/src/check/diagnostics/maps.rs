@@ -78,7 +78,11 @@ pub(crate) fn aggregation_outside_map(name: &Name, span: Span) -> Diagnostic {
         span,
         "it exists only as a map's value",
     )
-    .help(format!("assign it: `@ = {}(...);`", name.text))
+    .help(format!(
+        "assign it: `@ = {}{};`",
+        name.text,
+        if name.text == "count" { "()" } else { "(...)" }
+    ))
 }
 
 /// E0505: an aggregation with `+=`.
@@ -172,17 +176,6 @@ pub(crate) fn declared_twice(name: &Name, first: Span) -> Diagnostic {
         "declared again",
     )
     .because(first, "first here")
-}
-
-/// E0512: maps that are only assigned each other's values.
-pub(crate) fn type_unknown(name: &str, span: Span) -> Diagnostic {
-    Diagnostic::error(
-        "E0512",
-        format!("what {} holds cannot be found out", shown(name)),
-        span,
-        "only assigned from itself",
-    )
-    .help("assign it a value whose type is known")
 }
 
 /// E0513: a declared map that is used without keys.

@@ -12,7 +12,7 @@ pub(crate) fn unknown_variable(name: &Name, close: &[String]) -> Diagnostic {
     let finding = Diagnostic::error("E0301", title, name.span, "never assigned before this");
     if close.is_empty() {
         return finding.help(format!(
-            "assign it first: `${0} = ...`; values that other probes set belong in a map: `@{0}`",
+            "assign it first: `${0} = ...`; a value from another probe is kept in a map: `@{0}[tid] = ...`",
             name.text
         ));
     }

@@ -42,12 +42,15 @@ pub(crate) fn malformed(span: Span, message: &str, help: Option<String>) -> Diag
 /// E0203: what the attach point names does not exist on this kernel or in this program.
 pub(crate) fn not_found(span: Span, message: &str, close: &[String]) -> Diagnostic {
     let finding = Diagnostic::error(NOT_FOUND, message, span, "not found");
+    if close.is_empty() {
+        return finding.note("`config = { missing_probes = warn }` goes on without what is missing");
+    }
     did_you_mean(finding, "one", close)
 }
 
 /// W0201: an attach point does not exist, and `missing_probes=warn` says to go on.
 pub(crate) fn as_warning(finding: Diagnostic) -> Diagnostic {
-    Diagnostic { severity: Severity::Warning, code: "W0201", ..finding }
+    Diagnostic { severity: Severity::Warning, code: "W0201", notes: Vec::new(), ..finding }
 }
 
 /// E0204: a kind of probe that bpftrace has and memql does not have yet.

@@ -381,6 +381,28 @@ pub(crate) fn jump_in_unroll(word: &str, span: Span) -> Diagnostic {
     .help("use a loop: `for $i : 0..N { ... }`")
 }
 
+/// E0423: a value larger than memql keeps.
+pub(crate) fn too_large(bytes: u64, span: Span) -> Diagnostic {
+    let most = crate::check::type_expr::MAX_VALUE_BYTES;
+    Diagnostic::error(
+        "E0423",
+        format!("this value has {bytes} bytes, {most} are the most"),
+        span,
+        "too large to be kept",
+    )
+    .help("keep the fields that are needed, or a pointer to it")
+}
+
+/// E0423: a tuple of tuples of tuples without end.
+pub(crate) fn too_many_parts(most: usize, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0423",
+        format!("this tuple has more than {most} elements"),
+        span,
+        "too large to be kept",
+    )
+}
+
 /// W0001: an implicit conversion that can change the value.
 ///
 /// Of mixed signs, `int64` is what holds most values of both: very large unsigned values become

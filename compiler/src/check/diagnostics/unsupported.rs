@@ -74,6 +74,15 @@ pub(crate) fn unrolled_too_far(span: Span, most: usize) -> Diagnostic {
     .help("use a loop: `for $i : 0..N { ... }`")
 }
 
+/// E0899: memql could not make sense of a statement, and does not know why.
+///
+/// This is a mistake in memql, not in the script; please report it with the script.
+pub(crate) fn not_understood(span: Span) -> Diagnostic {
+    Diagnostic::error("E0899", "memql cannot tell what this means", span, "no type can be found for it")
+        .note("this is a mistake in memql: please report it with the script")
+        .help("give the variables and maps in it a type, as in `let $x: uint64 = ...`")
+}
+
 /// E0804: `&$x` and `&@x`.
 pub(crate) fn address_of_variable(span: Span) -> Diagnostic {
     Diagnostic::error(

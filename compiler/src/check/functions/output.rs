@@ -97,6 +97,7 @@ pub(crate) fn fits(
     if !fits {
         return checker.fail(|| formats::does_not_fit(&value, conversion, literal.span));
     }
+    checker.keepable(&value)?;
     if let (Verb::Text, Type::Ptr { to, .. }) = (conversion.verb, &value.ty)
         && matches!(**to, Type::Int { bits: 8, .. })
     {
@@ -138,6 +139,7 @@ fn printed(checker: &mut Checker<'_>, value: Expr) -> Option<StmtKind> {
     if matches!(value.ty, Type::Struct(_) | Type::Void) {
         return checker.fail(|| errors::not_printable(&value));
     }
+    checker.keepable(&value)?;
     Some(StmtKind::Print(value))
 }
 

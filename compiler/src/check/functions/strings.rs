@@ -52,10 +52,8 @@ fn str(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
         Some(len) => Some(length(checker, len)?),
         None => None,
     };
-    if let Ast::Positional(n) = arg.kind {
-        let given = (n as usize).checked_sub(1).and_then(|i| checker.run.positional.get(i));
-        let text = given.map_or(&[][..], |text| text.as_bytes());
-        return Some(constant::text(text, call.span));
+    if let Some(text) = parameter_text(checker, arg) {
+        return Some(constant::text(&text, call.span));
     }
     let value = checker.stored_value(arg)?;
     let (cap, len) = match limit {
@@ -68,6 +66,25 @@ fn str(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     }
     let addr = Box::new(address(checker, call, value)?);
     Some(Expr { kind: ExprKind::Str { addr, len }, ty: Type::Str { cap }, span: call.span })
+}
+
+/// The text of `$1`, or what is left of it after `$1 + n`.
+fn parameter_text(checker: &Checker<'_>, arg: &AstExpr) -> Option<Vec<u8>> {
+    match &arg.kind {
+        Ast::Positional(n) => {
+            let given = (*n as usize).checked_sub(1).and_then(|i| checker.run.positional.get(i));
+            Some(given.map_or_else(Vec::new, |text| text.as_bytes().to_vec()))
+        }
+        Ast::Binary { op: BinaryOp::Add, left, right } => match (&left.kind, &right.kind) {
+            (Ast::Positional(_), Ast::Int(n)) => {
+                let text = parameter_text(checker, left)?;
+                let skipped = usize::try_from(*n).unwrap_or(usize::MAX).min(text.len());
+                Some(text[skipped..].to_vec())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// A length argument.

@@ -18,7 +18,7 @@ const fn use_instead(name: &'static str, instead: &'static str) -> Unsupported {
 }
 
 const ALL: &[Unsupported] = &[
-    use_instead("tseries", "keep totals per interval: `@[nsecs / 1000000000] = sum(x)`"),
+    use_instead("tseries", "`@[nsecs / 1000000000] = sum(x)`, a total per second"),
     use_instead("assert", "`if (!condition) { printf(\"...\"); exit(1); }`"),
     use_instead("static_assert", "compare the constants in an `if` and call `exit(1)`"),
     use_instead("fail", "`printf(\"...\"); exit(1);`"),

@@ -1,9 +1,9 @@
-p: raw_tp, 36 instructions, stack 20
+p: raw_tp, 36 instructions, stack 16
 ; begin {
-   0: *(u32 *)(r10 -20) = 0
+   0: *(u32 *)(r10 -4) = 0
    1: r1 = map values ll
    3: r2 = r10
-   4: r2 += -20
+   4: r2 += -4
    5: call map_lookup_elem#1
    6: r6 = r0
    7: if r6 != 0 goto 10
