@@ -15,7 +15,7 @@ use args::{Args, Emit, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::compile::{Compilation, Source, compile};
 use memql_compiler::diagnostic;
-use memql_runtime::RunOptions;
+use memql_runtime::{RunOptions, list};
 use memql_runtime::error::RunError;
 use memql_runtime::process::{Child, Process};
 use memql_runtime::target::Running;
@@ -127,8 +127,13 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
 }
 
 fn without_script(args: Args) -> Result<u8, Failure> {
-    if args.info || args.list {
-        return Err(RunError::plain("listing probes and features is not supported yet").into());
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.info {
+        return Err(RunError::plain("`--info` is not supported yet").into());
+    }
+    if args.list {
+        list::list(&Running::new(args.pid), args.pattern.as_deref(), args.verbose, &mut out)?;
+        return Ok(0);
     }
     Err(args::missing_script().into())
 }

@@ -1,22 +1,26 @@
 //! Slots that do not fit the stack move to per-CPU scratch memory.
 //!
 //! ```text
-//! before                                after
-//! ss0 = stack 1024                      ss1 = stack 4            ; the key
-//! block0(v0: ptr.ctx):                  block0(v0: ptr.ctx):
-//!     v1: ptr.stack = slot_addr ss0         store.32 ss1, 0
-//!     store.64 v1+8, v2                     v9: ptr.map = call map_lookup_elem(scratch, ss1)
-//!                                           brif eq v9, 0, block2, block1
-//!                                       block1:
-//!                                           store.64 v9+8, v2
-//!                                       block2:
-//!                                           return 0
+//! before                         after
+//! ss0 = stack 1024               ss1 = stack 4                ; the key
+//! block0(v0: ptr.ctx):           block0(v0: ptr.ctx):
+//!     brif .. block1, block2         brif .. block1, block2   ; the script's filter
+//! block1:                        block1:
+//!     v1 = slot_addr ss0             store.32 ss1, 0
+//!     store.64 v1+8, v2              v9: ptr.map = call map_lookup_elem(scratch, ss1)
+//!     ...                            brif eq v9, 0, block4, block3
+//!                                block3:
+//!                                    store.64 v9+8, v2
+//!                                    ...
+//!                                block4:
+//!                                    return 0
 //! ```
 //!
 //! One map serves the module: an entry for each function that needs it, as large as the largest need.
 //! The largest slots go first, until every chain of callbacks fits 512 bytes with room for spills.
 //! A slot stays on the stack if a pointer is kept in it, if a callback gets its address, or if its
-//! address and another one meet in a block parameter or `select`.
+//! address and another one meet in a block parameter or `select`. The entry is looked up where it is first
+//! needed.
 //!
 //! **Two runs on one CPU.** Programs on uprobes run in tasks that can be preempted, by tasks that hit the same
 //! probe; raw tracepoint, fentry and fexit programs can be interrupted by themselves on older kernels. Their
@@ -31,14 +35,17 @@ use cranelift_entity::{EntitySet, PrimaryMap, SecondaryMap};
 use memql_grammar::ast::Span;
 
 use crate::alloc::Frame;
+use crate::alloc::layout::loop_depths;
 use crate::alloc::memory::origin;
 use crate::alloc::slots::{SlotRanges, slot_of};
 use crate::attach::ProgramKind;
 use crate::emit::{EmitError, STACK_BYTES, chain_bytes, largest_variables};
 use crate::helpers;
+use crate::ir::cfg::Cfg;
+use crate::ir::dominators::Dominators;
 use crate::ir::{
-    BinaryOp, Block, BlockData, Cond, DefinedBy, FuncRef, Function, Global, Helper, Inst, InstId, MapDef,
-    MapKind, MapRef, Module, Program, Slot, SlotDef, Target, Terminator, Type, Value, ValueList, Width,
+    BinaryOp, Block, BlockData, Cond, FuncRef, Function, Global, Helper, Inst, InstId, MapDef, MapKind,
+    MapRef, Module, Program, Slot, SlotDef, Target, Terminator, Type, Value, ValueList, Width,
 };
 use crate::target::Features;
 
@@ -249,56 +256,113 @@ struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn rewrite(mut self) {
-        let first = self.function.blocks[self.function.entry()].insts.first();
-        self.span = first.map(|inst| self.function.spans[*inst]).unwrap_or_default();
+        let cfg = Cfg::new(self.function);
+        let dominators = Dominators::new(self.function, &cfg);
+        let Some((block, index)) = self.first_need(&cfg, &dominators) else { return };
+        let returns: Vec<Block> = self.function.blocks.keys().filter(|b| self.returns(*b)).collect();
+        let body = self.split(block, index);
+        let base =
+            if self.plan.guarded { self.take_entry(block, body) } else { self.look_up_entry(block, body) };
+        self.replace_addresses(base);
         if self.plan.guarded {
-            let (base, failed) = self.guarded_entry();
-            self.replace_addresses(base);
-            self.release_at_returns(base, failed);
-        } else {
-            let base = self.plain_entry();
-            self.replace_addresses(base);
-        }
-    }
-
-    /// Looks the entry up; gives its address, which the body's first block may use.
-    fn plain_entry(&mut self) -> Value {
-        let body = make_room(self.function, 1);
-        let (entry, failed) = (self.function.entry(), self.failed());
-        let key = self.key_slot();
-        self.look_up(entry, key, 0, failed, body)
-    }
-
-    /// Tries the entries one after the other; gives the address of the one that was free, and the block
-    /// that leaves without one.
-    fn guarded_entry(&mut self) -> (Value, Block) {
-        let body = make_room(self.function, 2);
-        let base = self.function.add_param(body, Type::Map);
-        let (mut look, mut ask) = (self.function.entry(), Block::from_u32(1));
-        let (failed, key) = (self.failed(), self.key_slot());
-        for n in 0..COPIES {
-            let entry = self.look_up(look, key, n, failed, ask);
-            let mine = self.take(ask, entry);
-            look = self.function.add_block();
-            let then = Target { block: body, args: vec![entry] };
-            let otherwise = Target { block: look, args: Vec::new() };
-            let (left, right) = mine;
-            self.end(ask, Terminator::Branch { cond: Cond::Eq, left, right, then, otherwise });
-            self.add_to(look, entry, -1);
-            if n + 1 < COPIES {
-                ask = self.function.add_block();
+            for of in returns {
+                if dominators.dominates(block, of) {
+                    self.release(if of == block { body } else { of }, base);
+                }
             }
         }
-        let counter = self.value(look, Inst::GlobalAddr { global: self.busy_counter, off: 0 }, Type::Map);
-        self.add_to(look, counter, 1);
-        self.end(look, Terminator::Jump(Target { block: failed, args: Vec::new() }));
-        (base, failed)
+    }
+
+    fn returns(&self, block: Block) -> bool {
+        matches!(self.function.blocks[block].terminator, Some(Terminator::Return(_)))
+    }
+
+    /// Where the entry is looked up: before the first instruction that needs it, on every path to one, but
+    /// not in a loop. Events that a filter turns away do not get there.
+    fn first_need(&self, cfg: &Cfg, dominators: &Dominators) -> Option<(Block, usize)> {
+        let needs = |inst: &InstId| self.needs(*inst);
+        let users =
+            dominators.preorder().iter().filter(|b| self.function.blocks[**b].insts.iter().any(needs));
+        let mut users = users.copied();
+        let first = users.next()?;
+        let rest: Vec<Block> = users.collect();
+        let depth = loop_depths(self.function);
+        let mut block = first;
+        while depth[block] > 0 || !rest.iter().all(|user| dominators.dominates(block, *user)) {
+            block = dominators.idom(block)?;
+        }
+        debug_assert!(cfg.is_reachable(block));
+        let insts = &self.function.blocks[block].insts;
+        Some((block, insts.iter().position(needs).unwrap_or(insts.len())))
+    }
+
+    /// Whether an instruction reads an address in a moved slot, other than to pass it on unchanged.
+    fn needs(&self, inst: InstId) -> bool {
+        let mut needs = false;
+        let inst = &self.function.insts[inst];
+        if !matches!(inst, Inst::Cast(_)) {
+            inst.for_each_arg(&self.function.pool, |value| needs |= self.place(value).is_some());
+        }
+        needs
+    }
+
+    /// The place in the entry that a value is the address of.
+    fn place(&self, value: Value) -> Option<i32> {
+        match self.function.def(origin(self.function, value))? {
+            Inst::SlotAddr { slot, off } => Some((self.plan.offsets[*slot]? as i32).wrapping_add(*off)),
+            _ => None,
+        }
+    }
+
+    /// Moves what comes after `index` in a block to a new one. The block has no end then.
+    fn split(&mut self, block: Block, index: usize) -> Block {
+        let body = self.function.add_block();
+        let data = &mut self.function.blocks[block];
+        let (insts, terminator) = (data.insts.split_off(index), data.terminator.take());
+        let span = data.terminator_span;
+        let first = insts.first().map(|inst| self.function.spans[*inst]);
+        self.span = first.unwrap_or(span);
+        self.function.blocks[body] =
+            BlockData { params: Vec::new(), insts, terminator, terminator_span: span };
+        body
+    }
+
+    /// The only entry's address, looked up at the end of `block`.
+    fn look_up_entry(&mut self, block: Block, body: Block) -> Value {
+        let (failed, key) = (self.failed(), self.key_slot());
+        let number = self.constant(block, self.plan.key.into());
+        self.look_up(block, key, number, failed, body)
+    }
+
+    /// The address of an entry that is ours. They are tried in a loop, which the first turn mostly leaves.
+    fn take_entry(&mut self, block: Block, body: Block) -> Value {
+        let (failed, key) = (self.failed(), self.key_slot());
+        let [look, ask, undo, busy] = [(); 4].map(|()| self.function.add_block());
+        let first = self.constant(block, self.plan.key.into());
+        self.end(block, Terminator::Jump(Target { block: look, args: vec![first] }));
+
+        let number = self.function.add_param(look, Type::I64);
+        let entry = self.look_up(look, key, number, failed, ask);
+
+        let (left, right) = self.take(ask, entry);
+        self.branch(ask, (Cond::Eq, left, right), to(body), to(undo));
+
+        self.add_to(undo, entry, -1);
+        let (one, end) = (self.constant(undo, 1), self.constant(undo, (self.plan.key + COPIES).into()));
+        let next = self.value(undo, Inst::Binary { op: BinaryOp::Add, left: number, right: one }, Type::I64);
+        let again = Target { block: look, args: vec![next] };
+        self.branch(undo, (Cond::Ne, next, end), again, to(busy));
+
+        let counter = self.value(busy, Inst::GlobalAddr { global: self.busy_counter, off: 0 }, Type::Map);
+        self.add_to(busy, counter, 1);
+        self.end(busy, Terminator::Jump(to(failed)));
+        entry
     }
 
     /// A block that returns 0.
     fn failed(&mut self) -> Block {
         let block = self.function.add_block();
-        let zero = self.value(block, Inst::Const(0), Type::I64);
+        let zero = self.constant(block, 0);
         self.end(block, Terminator::Return(zero));
         block
     }
@@ -307,27 +371,24 @@ impl Rewriter<'_> {
         self.function.add_slot(SlotDef { size: 4, align: 4, name: None })
     }
 
-    /// Looks copy `n` up at the end of `block`, which goes on to `found` or `failed`.
-    fn look_up(&mut self, block: Block, key: Slot, n: u32, failed: Block, found: Block) -> Value {
+    /// Looks an entry up at the end of `block`, which goes on to `found` or `failed`.
+    fn look_up(&mut self, block: Block, key: Slot, number: Value, failed: Block, found: Block) -> Value {
         let address = self.value(block, Inst::SlotAddr { slot: key, off: 0 }, Type::Stack);
-        let number = self.value(block, Inst::Const(i64::from(self.plan.key + n)), Type::I64);
         self.inst(block, Inst::Store { width: Width::W32, ptr: address, off: 0, value: number });
         let map = self.value(block, Inst::MapObject(self.map), Type::MapObject);
         let args = ValueList::from_slice(&[map, address], &mut self.function.pool);
         let entry = self.value(block, Inst::Call { helper: helpers::MAP_LOOKUP_ELEM, args }, Type::Map);
-        let zero = self.value(block, Inst::Const(0), Type::I64);
-        let then = Target { block: failed, args: Vec::new() };
-        let otherwise = Target { block: found, args: Vec::new() };
-        self.end(block, Terminator::Branch { cond: Cond::Eq, left: entry, right: zero, then, otherwise });
+        let zero = self.constant(block, 0);
+        self.branch(block, (Cond::Eq, entry, zero), to(failed), to(found));
         entry
     }
 
     /// Adds 1 to an entry's first word; the two values that are equal if the entry is ours now.
     fn take(&mut self, block: Block, entry: Value) -> (Value, Value) {
-        let one = self.value(block, Inst::Const(1), Type::I64);
+        let one = self.constant(block, 1);
         if self.features.atomic_fetch {
             let add = Inst::AtomicFetchAdd { width: Width::W64, ptr: entry, off: 0, value: one };
-            (self.value(block, add, Type::I64), self.value(block, Inst::Const(0), Type::I64))
+            (self.value(block, add, Type::I64), self.constant(block, 0))
         } else {
             self.inst(block, Inst::AtomicAdd { width: Width::W64, ptr: entry, off: 0, value: one });
             let load = Inst::Load { width: Width::W64, signed: false, ptr: entry, off: 0 };
@@ -335,56 +396,50 @@ impl Rewriter<'_> {
         }
     }
 
+    /// Gives the entry back before a block ends.
+    fn release(&mut self, block: Block, base: Value) {
+        self.span = self.function.blocks[block].terminator_span;
+        self.add_to(block, base, -1);
+    }
+
     fn add_to(&mut self, block: Block, ptr: Value, addend: i64) {
-        let value = self.value(block, Inst::Const(addend), Type::I64);
+        let value = self.constant(block, addend);
         self.inst(block, Inst::AtomicAdd { width: Width::W64, ptr, off: 0, value });
     }
 
-    fn release_at_returns(&mut self, base: Value, failed: Block) {
-        for block in self.function.blocks.keys().filter(|b| *b != failed).collect::<Vec<_>>() {
-            if matches!(self.function.blocks[block].terminator, Some(Terminator::Return(_))) {
-                self.span = self.function.blocks[block].terminator_span;
-                self.add_to(block, base, -1);
-            }
-        }
-    }
-
-    /// Makes each address in a moved slot one in the entry.
+    /// Makes each address in a moved slot one in the entry. The old addresses stay behind, unused.
     fn replace_addresses(&mut self, base: Value) {
         let insts: Vec<InstId> =
             self.function.blocks.values().flat_map(|b| b.insts.iter().copied()).collect();
-        let in_moved = |id: &InstId| {
-            let slot = self.function.results[*id].and_then(|v| slot_of(self.function, v));
-            slot.is_some_and(|slot| self.plan.offsets[slot].is_some())
-        };
-        let addresses: Vec<InstId> = insts.iter().copied().filter(in_moved).collect();
+        // Computed addresses become addresses in a map, too.
         for id in insts {
-            self.replace_operands(id, base);
+            if let (Inst::Binary { .. }, Some(value)) = (&self.function.insts[id], self.function.results[id])
+                && slot_of(self.function, value).is_some_and(|slot| self.plan.offsets[slot].is_some())
+            {
+                self.function.values[value].ty = Type::Map;
+            }
         }
         for block in self.function.blocks.keys().collect::<Vec<_>>() {
             let old = std::mem::take(&mut self.function.blocks[block].insts);
             let mut new = Vec::with_capacity(old.len());
             for id in old {
-                self.replace_slot_addr(id, base, &mut new);
+                if self.needs(id) {
+                    self.span = self.function.spans[id];
+                    self.replace_bases(id, base);
+                    self.replace_others(id, base, &mut new);
+                }
                 new.push(id);
             }
             self.function.blocks[block].insts = new;
         }
-        for id in addresses {
-            if let Some(value) = self.function.results[id] {
-                self.function.values[value].ty = Type::Map;
-            }
-        }
     }
 
     /// Accesses through an address in a moved slot go through the entry's.
-    fn replace_operands(&mut self, id: InstId, base: Value) {
+    fn replace_bases(&mut self, id: InstId, base: Value) {
         let mut inst = self.function.insts[id].clone();
         let replace = |ptr: &mut Value, off: &mut i32| {
-            if let Some(Inst::SlotAddr { slot, off: inner }) = self.function.def(origin(self.function, *ptr))
-                && let Some(at) = self.plan.offsets[*slot]
-            {
-                (*ptr, *off) = (base, (at as i32).wrapping_add(*inner).wrapping_add(*off));
+            if let Some(at) = self.place(*ptr) {
+                (*ptr, *off) = (base, at.wrapping_add(*off));
             }
         };
         match &mut inst {
@@ -414,15 +469,19 @@ impl Rewriter<'_> {
         self.function.insts[id] = inst;
     }
 
-    /// `slot_addr` of a moved slot becomes an addition; what that needs goes to `out`.
-    fn replace_slot_addr(&mut self, id: InstId, base: Value, out: &mut Vec<InstId>) {
-        let Inst::SlotAddr { slot, off } = self.function.insts[id] else { return };
-        let Some(at) = self.plan.offsets[slot] else { return };
-        let imm = Inst::Const(i64::from(at) + i64::from(off));
-        let (constant, right) = self.function.make_inst(imm, Some(Type::I64), self.function.spans[id]);
-        out.push(constant);
-        if let Some(right) = right {
-            self.function.insts[id] = Inst::Binary { op: BinaryOp::Add, left: base, right };
+    /// Other operands get the address computed for them.
+    fn replace_others(&mut self, id: InstId, base: Value, out: &mut Vec<InstId>) {
+        let mut args = Vec::new();
+        self.function.insts[id].for_each_arg(&self.function.pool, |value| args.push(value));
+        for old in args {
+            let Some(at) = self.place(old) else { continue };
+            let (constant, right) =
+                self.function.make_inst(Inst::Const(at.into()), Some(Type::I64), self.span);
+            let sum = Inst::Binary { op: BinaryOp::Add, left: base, right: right.expect("made with a type") };
+            let (sum, new) = self.function.make_inst(sum, Some(Type::Map), self.span);
+            out.extend([constant, sum]);
+            let Function { insts, pool, .. } = &mut *self.function;
+            insts[id].map_args(pool, |value| if value == old { new.unwrap_or(value) } else { value });
         }
     }
 
@@ -434,6 +493,20 @@ impl Rewriter<'_> {
         self.function.append(block, inst, Some(ty), self.span).expect("made with a type")
     }
 
+    fn constant(&mut self, block: Block, imm: i64) -> Value {
+        self.value(block, Inst::Const(imm), Type::I64)
+    }
+
+    fn branch(
+        &mut self,
+        block: Block,
+        (cond, left, right): (Cond, Value, Value),
+        then: Target,
+        otherwise: Target,
+    ) {
+        self.end(block, Terminator::Branch { cond, left, right, then, otherwise });
+    }
+
     fn end(&mut self, block: Block, terminator: Terminator) {
         let data = &mut self.function.blocks[block];
         data.terminator = Some(terminator);
@@ -441,30 +514,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// Puts `count` empty blocks before all others. The first takes over the entry's parameters; gives the
-/// block that was the entry.
-fn make_room(function: &mut Function, count: u32) -> Block {
-    let shifted = |block: Block| Block::from_u32(block.as_u32() + count);
-    let entry = function.entry();
-    let mut old: Vec<BlockData> =
-        std::mem::take(&mut function.blocks).into_iter().map(|(_, data)| data).collect();
-    let params = old.first_mut().map(|data| std::mem::take(&mut data.params)).unwrap_or_default();
-    function.blocks.push(BlockData { params, ..BlockData::default() });
-    for _ in 1..count {
-        function.add_block();
-    }
-    for mut data in old {
-        for target in data.terminator.iter_mut().flat_map(|t| t.targets_mut()) {
-            target.block = shifted(target.block);
-        }
-        function.blocks.push(data);
-    }
-    for def in function.values.values_mut() {
-        if let DefinedBy::Param(block, _) = &mut def.by
-            && *block != entry
-        {
-            *block = shifted(*block);
-        }
-    }
-    shifted(entry)
+/// A target without arguments.
+fn to(block: Block) -> Target {
+    Target { block, args: Vec::new() }
 }

@@ -16,6 +16,7 @@ pub mod event_loop;
 mod failure;
 pub mod health;
 mod kernel_info;
+pub mod list;
 pub mod load;
 pub mod maps;
 pub mod output;

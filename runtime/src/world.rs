@@ -35,8 +35,9 @@ impl World {
     /// If there is no such process or descriptor.
     pub fn of(options: RunOptions) -> Result<World, RunError> {
         let RunOptions { pid, child, json, output, quiet, verbose, ready_fd } = options;
-        let process = pid.map(|pid| Process::open(i32::try_from(pid).unwrap_or(i32::MAX))).transpose()?;
+        // First, so that whoever waits for it sees it close if the rest fails.
         let ready = ready_fd.map(taken).transpose()?;
+        let process = pid.map(|pid| Process::open(i32::try_from(pid).unwrap_or(i32::MAX))).transpose()?;
         let format = if json { OutputFormat::Json } else { OutputFormat::Text };
         Ok(World { process, child, format, to_stdout: output.is_none(), quiet, verbose, file: output, ready })
     }

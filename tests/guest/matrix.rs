@@ -4,6 +4,9 @@ use super::guest::{self, MATRIX, Size};
 use crate::support::skip::skipped;
 
 /// How each shipped script is started here; a script without an entry fails the test.
+///
+/// memleak of the whole kernel also sees memql's own allocations, which the kernel does not trace
+/// while it traces; memql warns about these. The other scripts must not warn.
 const RUNS: [(&str, &str); 5] = [
     ("drsnoop.mq", "-T -U --order --flags"),
     ("drsnoop.mq", "--memcg -v"),
@@ -34,8 +37,8 @@ fn loads_on(kernel: &str) {
     // and beyond loading: events arrive on each kernel
     script.push_str(
         "traced 'calls getppid 25' -e 'tracepoint:syscalls:sys_enter_getppid { @traced = count(); }'
-         traced 'calls getppid 25' -e 'kprobe:__x64_sys_getppid /comm == \"calls\"/ { @kprobed = count(); }'
-         traced 'calls getppid 25' -e 'fentry:__x64_sys_getppid /comm == \"calls\"/ { @fentered = count(); }'
+         traced 'calls umask 25' -e 'kprobe:__x64_sys_umask /comm == \"calls\"/ { @kprobed = count(); }'
+         traced 'calls umask 25' -e 'fentry:__x64_sys_umask /comm == \"calls\"/ { @fentered = count(); }'
          traced 'leak 7 100 10' -e 'uprobe:libc:malloc /comm == \"leak\" && arg0 == 100/ { @uprobed = count(); }'
          traced shm /scripts/shmsnoop.mq | grep -c SHM
          memql -q /scripts/memleak.mq -c 'leak 10 4096 1000' | grep ' bytes in '",

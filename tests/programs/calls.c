@@ -1,10 +1,11 @@
-// calls NAME N: something countable, N times: getppid, open (of /dev/null), fault (first touch of a page), exec (of
+// calls NAME N: something countable, N times: getppid, umask (of 022), open (of /dev/null), fault (first touch of a page), exec (of
 // /bin/true), or `args`, calls of the functions below, which probes look into.
 #define _GNU_SOURCE
 #include "step.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -49,6 +50,7 @@ int main(int argc, char **argv) {
   for (long i = 0; i < n; i++) {
     switch (argv[1][0]) {
     case 'g': syscall(SYS_getppid); break;
+    case 'u': umask(022); break;
     case 'o': close(open("/dev/null", O_RDONLY)); break;
     case 'f': pages[i * 4096] = 1; break;
     case 'e': {

@@ -17,13 +17,13 @@ use std::collections::HashSet;
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
-use crate::ir::{Block, Function, Terminator};
+use crate::ir::{BinaryOp, Block, Cond, Function, Inst, Terminator};
 
 /// The blocks that can be reached from the entry, in layout order.
 pub fn layout(function: &Function) -> Vec<Block> {
     let reached = reached(function);
     let back_edges = back_edges(function);
-    let depth = loop_depths(function, &reached, &back_edges);
+    let depth = loop_depths(function);
     // How many edges into each block come from blocks that have no place yet.
     let mut waits: SecondaryMap<Block, u32> = SecondaryMap::new();
     for &block in &reached {
@@ -43,11 +43,24 @@ pub fn layout(function: &Function) -> Vec<Block> {
             }
         }
         // The last of equals is taken first: the branch's first target, but rather one that goes on.
-        next.reverse();
+        if !jumps_on_bits(function, block) {
+            next.reverse();
+        }
         next.sort_by_key(|to| !leaves(function, *to));
         ready.extend(next);
     }
     order
+}
+
+/// Whether a block ends with a jump to its first target if some bits are set. That jump has no opposite, so
+/// the other target should follow.
+fn jumps_on_bits(function: &Function, block: Block) -> bool {
+    let Some(Terminator::Branch { cond: Cond::Ne, left, right, .. }) = &function.blocks[block].terminator
+    else {
+        return false;
+    };
+    let is_and = matches!(function.def(*left), Some(Inst::Binary { op: BinaryOp::And, .. }));
+    is_and && function.as_const(*right) == Some(0)
 }
 
 /// Whether a block ends the function.
@@ -100,14 +113,11 @@ pub fn back_edges(function: &Function) -> HashSet<(Block, Block)> {
 }
 
 /// In how many loops each block is.
-fn loop_depths(
-    function: &Function,
-    reached: &[Block],
-    back_edges: &HashSet<(Block, Block)>,
-) -> SecondaryMap<Block, u32> {
+pub fn loop_depths(function: &Function) -> SecondaryMap<Block, u32> {
+    let (reached, back_edges) = (reached(function), back_edges(function));
     let mut depth: SecondaryMap<Block, u32> = SecondaryMap::new();
     let mut sources: SecondaryMap<Block, Vec<Block>> = SecondaryMap::new();
-    for &block in reached {
+    for &block in &reached {
         targets(function, block).for_each(|to| sources[to].push(block));
     }
     let heads: HashSet<Block> = back_edges.iter().map(|(_, head)| *head).collect();

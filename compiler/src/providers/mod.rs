@@ -244,8 +244,16 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
 /// # Errors
 /// See [`ExpandError`].
 pub fn expand(spec: &AttachSpec, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
-    let texts: Vec<&str> = spec.parts.iter().map(|p| p.text.as_str()).collect();
-    let (name, rest) = texts.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
+    let parts: Vec<&str> = spec.parts.iter().map(|p| p.text.as_str()).collect();
+    expand_parts(&parts, target)
+}
+
+/// [`expand`] for an attach point that does not come from a script: the texts between its colons.
+///
+/// # Errors
+/// See [`ExpandError`].
+pub fn expand_parts(parts: &[&str], target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
+    let (name, rest) = parts.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
     let Some(provider) = provider(name) else { return Err(unknown(name)) };
     let parts = Parts { provider, texts: rest };
     // What is written is judged before what the target has, so that a mistake is always seen.

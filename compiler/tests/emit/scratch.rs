@@ -1,5 +1,9 @@
 //! Slots that do not fit the stack.
 
+use std::os::unix::process::parent_id;
+
+use libbpf_rs::{MapCore, MapFlags, Object, UprobeOpts};
+
 use crate::kernel::{back_end, load, loadable, new_kernel, parse, run, try_back_end};
 
 /// Writes 0, 1, 2... into a slot's words and returns the last one, through an address and by copies.
@@ -44,13 +48,93 @@ fn big_slots_move_to_a_per_cpu_map() {
     }
 }
 
+/// Counts its runs in `out`, with a big variable between reading and writing the count.
+const COUNTS: &str = "
+    license \"GPL\"
+    global0 = \"out\", size 8, align 8, offset 0
+    program %p on uprobe {
+    fn0(ptr.ctx):
+        ss0 = stack 1024, align 8, for \"$big\"
+    block0(v0: ptr.ctx):
+        v1: ptr.map = global_addr global0
+        v2 = load.u64 v1
+        v3: ptr.stack = slot_addr ss0
+        store.64 v3+512, v2
+        v4 = load.u64 v3+512
+        v5 = const 1
+        v6 = add v4, v5
+        store.64 v1, v6
+        v7 = const 0
+        return v7
+    }";
+
 #[test]
-fn programs_that_can_be_preempted_take_one_of_several_entries() {
+fn programs_that_can_be_preempted_own_their_memory_or_count_a_loss() {
     for features in loadable() {
-        let emitted = back_end(parse(&big_slot("uprobe")), &features);
-        assert_eq!(emitted.asm.matches("map scratch ll").count(), 4, "{}", emitted.asm);
-        load(&emitted.object).unwrap_or_else(|e| panic!("{e}\n{}", emitted.asm));
+        let object = load(&back_end(parse(COUNTS), &features).object).expect("loads");
+        let program = object.progs_mut().next().expect("one program");
+        // Nothing else in this process asks for its parent.
+        let options = UprobeOpts { func_name: Some("getppid".into()), ..UprobeOpts::default() };
+        let libc = std::fs::read_to_string("/proc/self/maps").expect("is read");
+        let libc = libc.split_whitespace().find(|word| word.contains("libc.so")).expect("a C library");
+        let pid = std::process::id() as i32;
+        let _link = match program.attach_uprobe_with_opts(pid, libc, 0, options) {
+            Ok(link) => link,
+            Err(error) => return println!("skipped: no uprobes: {error}"),
+        };
+        let fire = || {
+            (0..10).for_each(|_| assert_ne!(parent_id(), 0));
+            (word(&object, 0), word(&object, 1))
+        };
+        assert_eq!(fire(), (10, 0), "all entries are given back");
+        let scratch = object.maps().find(|m| m.name() == "scratch").expect("a scratch map");
+        for key in 0..scratch.max_entries() {
+            let mut values =
+                scratch.lookup_percpu(&key.to_le_bytes(), MapFlags::ANY).expect("reads").expect("is there");
+            values.iter_mut().for_each(|value| value[0] = u8::from(key < 2));
+            scratch.update_percpu(&key.to_le_bytes(), &values, MapFlags::ANY).expect("writes");
+        }
+        assert_eq!(fire(), (20, 0), "two entries are in use, the third is taken");
+        for key in 2..scratch.max_entries() {
+            let mut values =
+                scratch.lookup_percpu(&key.to_le_bytes(), MapFlags::ANY).expect("reads").expect("is there");
+            values.iter_mut().for_each(|value| value[0] = 1);
+            scratch.update_percpu(&key.to_le_bytes(), &values, MapFlags::ANY).expect("writes");
+        }
+        assert_eq!(fire(), (20, 10), "all entries are in use, and that is counted");
     }
+}
+
+/// A word of `.bss`.
+fn word(object: &Object, n: usize) -> u64 {
+    let bss = object.maps().find(|m| m.name().to_string_lossy().ends_with(".bss")).expect("has globals");
+    let bytes = bss.lookup(&0u32.to_le_bytes(), MapFlags::ANY).expect("reads").expect("is there");
+    u64::from_le_bytes(bytes[n * 8..n * 8 + 8].try_into().expect("eight bytes"))
+}
+
+#[test]
+fn events_that_a_filter_turns_away_do_not_look_up_scratch_memory() {
+    let ir = "
+        license \"GPL\"
+        program %p on uprobe {
+        fn0(ptr.ctx):
+            ss0 = stack 1024, align 8
+        block0(v0: ptr.ctx):
+            v1: ptr.stack = slot_addr ss0
+            v2 = call get_current_pid_tgid()
+            v3 = const 7
+            brif eq v2, v3, block1, block2
+        block1:
+            store.64 v1, v2
+            jump block2
+        block2:
+            v4 = const 0
+            return v4
+        }";
+    let asm = back_end(parse(ir), &new_kernel()).asm;
+    let turned_away = asm.lines().position(|l| l.contains(" != 7 goto")).expect("a filter");
+    let looked_up = asm.lines().position(|l| l.contains("map scratch")).expect("scratch memory");
+    assert!(turned_away < looked_up, "{asm}");
 }
 
 #[test]

@@ -1,113 +1,312 @@
 //! Functions of programs and libraries, from their ELF symbol tables.
 //!
-//! The file is input like any other: a damaged one gives an error.
+//! Only headers and symbol tables are read, once a file; a program of a gigabyte costs what its symbols
+//! cost. The file is input like any other: a damaged one gives an error.
+//!
+//! ```text
+//! symbol                          taken as
+//! function                        a place to probe; first of the full table, then of the dynamic one
+//! name@VERSION, hidden version    only if nothing else has the name: programs that are linked today
+//!                                 do not call it
+//! picked at load time (IFUNC)     not at all: its address is that of the code that picks, which the
+//!                                 loader runs once
+//! ```
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::rc::Rc;
 
 use memql_compiler::target::{FactError, UserFile};
-use object::elf::{PT_LOAD, STT_FUNC, STT_GNU_IFUNC, SymbolType};
-use object::read::elf::ProgramHeader;
-use object::{Object, ObjectSymbol, ObjectSymbolTable, SymbolFlags};
+use object::elf::{
+    FileHeader32, FileHeader64, PF_X, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC,
+    Versym,
+};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
+use object::read::{ReadCache, ReadRef, SectionIndex};
+use object::{Endianness, FileKind};
 
 use super::refused;
 
-/// Functions and the offsets of their first bytes in the file, sorted by name.
-///
-/// Symbols that pick an implementation at load time (`memcpy` of the C library) are left out: a
-/// probe there would fire once, in the loader.
-///
-/// # Errors
-/// If the file cannot be read or is not ELF.
-pub fn functions(file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
-    let image = Image::open(&file.path, &file.shown_path)?;
-    let mut all = BTreeMap::new();
-    image.each_symbol(|name, kind, address| {
-        if kind == STT_FUNC
-            && let Some(offset) = image.file_offset(address)
-        {
-            all.entry(name.to_owned()).or_insert(offset);
-        }
-    })?;
-    Ok(all.into_iter().collect())
+/// The symbols of the files that were asked about.
+#[derive(Default)]
+pub struct SymbolTables {
+    by_path: RefCell<HashMap<String, Rc<Symbols>>>,
 }
 
-/// A symbol's address as the file has it (before the loader moves it).
-///
-/// # Errors
-/// If the file cannot be read or is not ELF.
-pub fn symbol_address(path: &str, name: &str) -> Result<Option<u64>, FactError> {
-    let image = Image::open(path, path)?;
-    let mut found = None;
-    image.each_symbol(|symbol, _, address| {
-        if symbol == name && found.is_none() {
-            found = Some(address);
-        }
-    })?;
-    Ok(found)
-}
-
-/// An ELF file in memory.
-struct Image {
-    bytes: Vec<u8>,
-    shown: String,
-    /// Loadable segments: address, offset in the file, bytes in the file.
-    segments: Vec<(u64, u64, u64)>,
-}
-
-impl Image {
-    fn open(path: &str, shown: &str) -> Result<Image, FactError> {
-        let bytes = std::fs::read(path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
-        let mut image = Image { bytes, shown: shown.to_owned(), segments: Vec::new() };
-        let segments = match image.parse()? {
-            object::File::Elf64(elf) => segments(elf.elf_program_headers(), elf.endian()),
-            object::File::Elf32(elf) => segments(elf.elf_program_headers(), elf.endian()),
-            _ => return Err(image.not_elf()),
-        };
-        image.segments = segments;
-        Ok(image)
-    }
-
-    fn parse(&self) -> Result<object::File<'_>, FactError> {
-        object::File::parse(&*self.bytes).map_err(|_| self.not_elf())
-    }
-
-    fn not_elf(&self) -> FactError {
-        FactError {
-            message: format!("`{}` is not a program or library (ELF) that can be read", self.shown),
-            help: Some("name the program itself, not a script that starts it".into()),
-        }
-    }
-
-    /// Calls `f` with each defined symbol's name without its version, type and address; the full
-    /// table first, then the dynamic one.
-    fn each_symbol(&self, mut f: impl FnMut(&str, SymbolType, u64)) -> Result<(), FactError> {
-        let file = self.parse()?;
-        for table in [file.symbol_table(), file.dynamic_symbol_table()].into_iter().flatten() {
-            for symbol in table.symbols() {
-                let SymbolFlags::Elf { st_info, .. } = symbol.flags() else { continue };
-                let kind = st_info.st_type();
-                let Ok(name) = symbol.name() else { continue };
-                if symbol.is_undefined() || name.is_empty() || (kind == STT_GNU_IFUNC) {
-                    continue;
-                }
-                f(name.split('@').next().unwrap_or(name), kind, symbol.address());
+impl SymbolTables {
+    /// Functions and the offsets of their first bytes in the file, sorted by name.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
+        let symbols = self.of(&file.path, &file.shown_path)?;
+        let mut all: BTreeMap<&str, (u8, u64)> = BTreeMap::new();
+        for symbol in symbols.all.iter().filter(|s| s.function) {
+            let (name, rank) = symbols.name_and_rank(symbol);
+            let (Ok(name), Some(offset)) = (std::str::from_utf8(name), symbols.file_offset(symbol.value)) else {
+                continue;
+            };
+            let known = all.entry(name).or_insert((rank, offset));
+            if rank < known.0 {
+                *known = (rank, offset);
             }
         }
-        Ok(())
+        Ok(all.into_iter().map(|(name, (_, offset))| (name.to_owned(), offset)).collect())
     }
 
-    /// Where an address of the program lies in its file.
-    fn file_offset(&self, address: u64) -> Option<u64> {
-        let (start, offset, _) =
-            self.segments.iter().find(|(start, _, size)| address >= *start && address - start < *size)?;
-        offset.checked_add(address - start)
+    /// One function's first byte in the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
+        let symbols = self.of(&file.path, &file.shown_path)?;
+        let found = symbols.best(name, |symbol| symbol.function.then(|| symbols.file_offset(symbol.value)).flatten());
+        Ok(found)
+    }
+
+    /// A symbol's address as the file has it (before the loader moves it).
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn address(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
+        Ok(self.of(path, path)?.best(name, |symbol| Some(symbol.value)))
+    }
+
+    fn of(&self, path: &str, shown: &str) -> Result<Rc<Symbols>, FactError> {
+        if let Some(known) = self.by_path.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let symbols = Rc::new(Symbols::read(path, shown)?);
+        self.by_path.borrow_mut().insert(path.to_owned(), symbols.clone());
+        Ok(symbols)
     }
 }
 
-fn segments<P: ProgramHeader>(headers: &[P], endian: P::Endian) -> Vec<(u64, u64, u64)> {
-    headers
-        .iter()
-        .filter(|h| h.p_type(endian) == PT_LOAD)
-        .map(|h| (h.p_vaddr(endian).into(), h.p_offset(endian).into(), h.p_filesz(endian).into()))
-        .collect()
+/// What is kept of one file.
+struct Symbols {
+    all: Vec<Symbol>,
+    /// The string tables, one behind the other.
+    strings: Vec<u8>,
+    segments: Vec<Segment>,
+}
+
+/// A defined symbol.
+struct Symbol {
+    /// Where its name starts in the strings.
+    name: usize,
+    value: u64,
+    function: bool,
+    /// Another version of it is what programs link to.
+    hidden: bool,
+}
+
+/// A loadable part of the file.
+struct Segment {
+    address: u64,
+    offset: u64,
+    size: u64,
+    code: bool,
+}
+
+impl Symbols {
+    fn read(path: &str, shown: &str) -> Result<Symbols, FactError> {
+        let file = File::open(path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
+        let data = ReadCache::new(file);
+        let damaged = |error: object::read::Error| FactError {
+            message: format!("`{shown}` is damaged: {error}"),
+            help: Some("compare it with the package that it comes from".into()),
+        };
+        let parsed = match FileKind::parse(&data) {
+            Ok(FileKind::Elf64) => Symbols::parse::<FileHeader64<Endianness>, _>(&data),
+            Ok(FileKind::Elf32) => Symbols::parse::<FileHeader32<Endianness>, _>(&data),
+            Ok(_) | Err(_) => {
+                return Err(FactError {
+                    message: format!("`{shown}` is not a program or library (ELF)"),
+                    help: Some("name the program itself, not a script that starts it".into()),
+                });
+            }
+        };
+        parsed.map_err(damaged)
+    }
+
+    fn parse<'d, E, R>(data: R) -> object::read::Result<Symbols>
+    where
+        E: FileHeader<Endian = Endianness>,
+        R: ReadRef<'d>,
+    {
+        let header = E::parse(data)?;
+        let endian = header.endian()?;
+        let loadable = header.program_headers(endian, data)?.iter().filter(|h| h.p_type(endian) == PT_LOAD);
+        let segments = loadable.map(|h| Segment {
+            address: h.p_vaddr(endian).into(),
+            offset: h.p_offset(endian).into(),
+            size: h.p_filesz(endian).into(),
+            code: h.p_flags(endian).contains(PF_X),
+        });
+        let mut symbols = Symbols { all: Vec::new(), strings: Vec::new(), segments: segments.collect() };
+        let sections = header.sections(endian, data)?;
+        for wanted in [SHT_SYMTAB, SHT_DYNSYM] {
+            for (index, section) in sections.enumerate().filter(|(_, s)| s.sh_type(endian) == wanted) {
+                let entries: &[E::Sym] = section.data_as_array(endian, data)?;
+                let link = SectionIndex(section.sh_link(endian) as usize);
+                let base = symbols.strings.len();
+                symbols.strings.extend_from_slice(sections.section(link)?.data(endian, data)?);
+                // A string table that does not end its last string would run into the next one.
+                symbols.strings.push(0);
+                let end = symbols.strings.len();
+                let mut versions: &[Versym<Endianness>] = &[];
+                for versym in sections.iter().filter(|s| s.sh_type(endian) == SHT_GNU_VERSYM) {
+                    if versym.sh_link(endian) as usize == index.0 {
+                        versions = versym.data_as_array(endian, data)?;
+                    }
+                }
+                for (i, entry) in entries.iter().enumerate() {
+                    let name = base.saturating_add(entry.st_name(endian) as usize);
+                    let kind = entry.st_type();
+                    if entry.is_undefined(endian) || kind == STT_GNU_IFUNC || name >= end {
+                        continue;
+                    }
+                    symbols.all.push(Symbol {
+                        name,
+                        value: entry.st_value(endian).into(),
+                        function: kind == STT_FUNC,
+                        hidden: versions.get(i).is_some_and(|v| v.0.get(endian).is_hidden()),
+                    });
+                }
+            }
+        }
+        Ok(symbols)
+    }
+
+    /// A symbol's name without its version, and 1 where another version of it is what programs link to.
+    fn name_and_rank(&self, symbol: &Symbol) -> (&[u8], u8) {
+        let tail = &self.strings[symbol.name..];
+        let text = tail.split(|b| *b == 0).next().unwrap_or_default();
+        match text.iter().position(|b| *b == b'@') {
+            Some(at) if at > 0 => (&text[..at], u8::from(symbol.hidden || text.get(at + 1) != Some(&b'@'))),
+            Some(_) | None => (text, u8::from(symbol.hidden)),
+        }
+    }
+
+    /// What `of` gives for the first symbol of this name that programs link to, else for the first.
+    fn best(&self, name: &str, of: impl Fn(&Symbol) -> Option<u64>) -> Option<u64> {
+        let mut second = None;
+        for symbol in &self.all {
+            if !self.strings[symbol.name..].starts_with(name.as_bytes()) {
+                continue;
+            }
+            let (found, rank) = self.name_and_rank(symbol);
+            if found != name.as_bytes() {
+                continue;
+            }
+            match (of(symbol), rank) {
+                (Some(value), 0) => return Some(value),
+                (value, _) => second = second.or(value),
+            }
+        }
+        second
+    }
+
+    /// Where an address of the program lies in its file; in code if parts overlap.
+    fn file_offset(&self, address: u64) -> Option<u64> {
+        let within = |s: &&Segment| address >= s.address && address - s.address < s.size;
+        let mut found = self.segments.iter().filter(within);
+        let segment = found.clone().find(|s| s.code).or_else(|| found.next())?;
+        segment.offset.checked_add(address - segment.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_program() -> UserFile {
+        let path = std::env::current_exe().expect("a test has a program").to_string_lossy().into_owned();
+        UserFile { shown_path: path.clone(), path }
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    extern "C" fn memql_test_landmark() -> u32 {
+        std::hint::black_box(0x5eed)
+    }
+
+    #[test]
+    fn a_functions_offset_is_where_its_code_lies_in_the_file() {
+        assert_eq!(memql_test_landmark(), 0x5eed);
+        let (tables, file) = (SymbolTables::default(), own_program());
+        let offset = tables.function(&file, "memql_test_landmark").expect("readable").expect("there");
+        // Its code in memory and at that offset of the file are the same bytes.
+        let in_file = std::fs::read(&file.path).expect("readable");
+        let at = offset as usize;
+        // SAFETY: the function is longer than these few bytes, and code can be read.
+        let in_memory = unsafe { std::slice::from_raw_parts(memql_test_landmark as *const u8, 4) };
+        assert_eq!(&in_file[at..at + 4], in_memory);
+        assert_eq!(tables.function(&file, "memql_test_landmar"), Ok(None));
+    }
+
+    #[test]
+    fn one_function_and_the_list_of_all_agree() {
+        let (tables, file) = (SymbolTables::default(), own_program());
+        let all = tables.functions(&file).expect("readable");
+        assert!(all.is_sorted(), "sorted by name");
+        for (name, offset) in all.iter().step_by(all.len() / 50 + 1) {
+            assert_eq!(tables.function(&file, name), Ok(Some(*offset)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_version_gives_way_to_the_one_programs_link_to() {
+        let names = ["f@OLD_1", "f@@NEW_2", "g@OLD_1", "h"];
+        let mut strings = Vec::new();
+        let mut all = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            all.push(Symbol { name: strings.len(), value: 0x1010 + i as u64, function: true, hidden: false });
+            strings.extend(name.bytes());
+            strings.push(0);
+        }
+        let segments = vec![Segment { address: 0x1000, offset: 0x200, size: 0x100, code: true }];
+        let tables = SymbolTables::default();
+        tables.by_path.borrow_mut().insert("x".into(), Rc::new(Symbols { all, strings, segments }));
+        let file = UserFile { path: "x".into(), shown_path: "x".into() };
+        let expected = [("f".to_owned(), 0x211), ("g".to_owned(), 0x212), ("h".to_owned(), 0x213)];
+        assert_eq!(tables.functions(&file), Ok(expected.to_vec()));
+        assert_eq!(tables.function(&file, "f"), Ok(Some(0x211)));
+        assert_eq!(tables.address("x", "g"), Ok(Some(0x1012)));
+    }
+
+    #[test]
+    fn what_is_no_program_is_named_as_such() {
+        let error = |path: &str| {
+            let file = UserFile { path: path.into(), shown_path: path.into() };
+            SymbolTables::default().functions(&file).expect_err("not a program").message
+        };
+        assert_eq!(error("/proc/version"), "`/proc/version` is not a program or library (ELF)");
+        assert_eq!(error("/no/such"), "cannot read `/no/such`: no such file or directory (ENOENT)");
+        assert!(error("/").starts_with("`/` is not a program"), "{}", error("/"));
+    }
+
+    #[test]
+    fn damaged_files_give_errors_or_what_is_left_of_them() {
+        let good = std::fs::read(own_program().path).expect("readable");
+        let path = std::env::temp_dir().join(format!("memql-elf-{}", std::process::id()));
+        let file = UserFile { path: path.to_string_lossy().into_owned(), shown_path: "damaged".into() };
+        let mut damaged_headers = 0;
+        let mut look = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("the temporary folder can be written");
+            damaged_headers += usize::from(SymbolTables::default().functions(&file).is_err());
+        };
+        for length in [0, 3, 4, 16, 63, 64, 200, 5_000] {
+            look(&good[..length]);
+        }
+        // Every byte of the file's header, on a program cut to its first page and its section headers gone.
+        for at in 0..64 {
+            let mut head = good[..4096].to_vec();
+            head[at] ^= 0xff;
+            look(&head);
+        }
+        std::fs::remove_file(&path).expect("it was written above");
+        assert!(damaged_headers > 60, "most of these cannot be read: {damaged_headers}");
+    }
 }

@@ -114,6 +114,79 @@ mod tests {
         );
     }
 
+    /// `oom:mark_victim` of Linux 5.10 (short form).
+    const MARK_VICTIM_5_10: &str = "name: mark_victim\nID: 507\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
+        \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:int pid;\toffset:8;\tsize:4;\tsigned:1;\n\n\
+        print fmt: \"pid=%d\", REC->pid\n";
+
+    /// The same of Linux 6.18.
+    const MARK_VICTIM_6_18: &str = "name: mark_victim\nID: 655\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:int pid;\toffset:8;\tsize:4;\tsigned:1;\n\
+        \tfield:__data_loc char[] comm;\toffset:12;\tsize:4;\tsigned:0;\n\
+        \tfield:unsigned long total_vm;\toffset:16;\tsize:8;\tsigned:0;\n\
+        \tfield:uid_t uid;\toffset:48;\tsize:4;\tsigned:0;\n\
+        \tfield:short oom_score_adj;\toffset:64;\tsize:2;\tsigned:1;\n\n\
+        print fmt: \"pid=%d comm=%s total-vm=%lukB\", REC->pid, __get_str(comm), REC->total_vm\n";
+
+    #[test]
+    fn the_same_event_of_two_kernels_keeps_its_own_fields() {
+        assert_eq!(fields(MARK_VICTIM_5_10), [("pid".into(), FieldForm::Int, 8, 4, true)]);
+        let names: Vec<String> = fields(MARK_VICTIM_6_18).into_iter().map(|f| f.0).collect();
+        assert_eq!(names, ["pid", "comm", "total_vm", "uid", "oom_score_adj"]);
+    }
+
+    #[test]
+    fn fields_that_kernels_write_in_unusual_ways_are_understood() {
+        // Syscall arguments take 8 bytes each, whatever their type (5.10 to 7.2).
+        let syscall = "\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n\
+            \tfield:int dfd;\toffset:16;\tsize:8;\tsigned:0;\n\
+            \tfield:const char __user * filename;\toffset:24;\tsize:8;\tsigned:0;\n\
+            \tfield:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;\n";
+        let forms: Vec<_> = fields(syscall).into_iter().map(|f| (f.1, f.3)).collect();
+        assert_eq!(
+            forms,
+            [(FieldForm::Int, 4), (FieldForm::Int, 8), (FieldForm::Pointer, 8), (FieldForm::Int, 8)]
+        );
+        // Arrays of structs and of bytes, enums, booleans, function pointers (`timer:timer_start`).
+        let others = "\tfield:__u8 saddr[28];\toffset:8;\tsize:28;\tsigned:0;\n\
+            \tfield:enum skb_drop_reason reason;\toffset:36;\tsize:4;\tsigned:0;\n\
+            \tfield:bool is_atomic;\toffset:40;\tsize:1;\tsigned:0;\n\
+            \tfield:struct in6_addr a;\toffset:41;\tsize:16;\tsigned:0;\n\
+            \tfield:__data_loc cpumask_t[] cpus;\toffset:60;\tsize:4;\tsigned:0;\n\
+            \tfield:__data_loc __u8[] buf;\toffset:64;\tsize:4;\tsigned:0;\n\
+            \tfield:unsigned long ip[0];\toffset:72;\tsize:0;\tsigned:0;\n";
+        let forms: Vec<_> = fields(others).into_iter().map(|f| f.1).collect();
+        let (array, loc) = (|len| FieldForm::Array { len, is_char: false }, FieldForm::DataLoc { is_char: false });
+        assert_eq!(forms, [array(28), FieldForm::Int, FieldForm::Int, array(16), loc, loc, array(0)]);
+    }
+
+    #[test]
+    fn every_format_of_the_running_kernel_is_understood() {
+        let Ok(tracefs) = super::super::tracefs::Tracefs::open() else {
+            eprintln!("skipped: tracefs cannot be opened here");
+            return;
+        };
+        let mut seen = 0;
+        for (category, name) in tracefs.tracepoints().expect("tracefs lists its events") {
+            let path = format!("events/{category}/{name}/format");
+            let Some(text) = tracefs.read(&path).expect("a format can be read") else { continue };
+            let format = parse(&text).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+            let mut end = 0;
+            for field in &format.fields {
+                assert!(field.offset >= end, "{path}: `{}` overlaps what is before it", field.name);
+                end = field.offset + field.size;
+            }
+            seen += 1;
+        }
+        assert!(seen > 500, "a kernel has more events than {seen}");
+    }
+
     #[test]
     fn relative_locations_are_told_from_absolute_ones() {
         let text = "\tfield:__rel_loc char[] s;\toffset:8;\tsize:4;\tsigned:1;\n";

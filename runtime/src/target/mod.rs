@@ -10,7 +10,7 @@
 //! kinds        which kinds of probes can be attached
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use memql_compiler::attach::ProgramKind;
@@ -36,7 +36,8 @@ pub struct Running {
     tracefs: OnceCell<Result<Tracefs, FactError>>,
     btf: OnceCell<Result<Btf, FactError>>,
     functions: OnceCell<Result<KernelFunctions, FactError>>,
-    kinds: std::cell::RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
+    kinds: RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
+    symbols: elf::SymbolTables,
 }
 
 impl Running {
@@ -48,7 +49,8 @@ impl Running {
             tracefs: OnceCell::new(),
             btf: OnceCell::new(),
             functions: OnceCell::new(),
-            kinds: Default::default(),
+            kinds: RefCell::default(),
+            symbols: elf::SymbolTables::default(),
         }
     }
 
@@ -92,11 +94,20 @@ impl Target for Running {
     }
 
     fn has_kernel_function(&self, name: &str) -> Result<bool, FactError> {
+        // The kernel's lists of functions take 50 ms to write; its BTF is read in a few.
+        if self.btf().is_ok_and(|btf| btf.function_id(name).is_some()) {
+            return Ok(true);
+        }
         self.functions()?.has(name)
     }
 
     fn supports(&self, kind: ProgramKind) -> Result<(), FactError> {
-        self.kinds.borrow_mut().entry(kind).or_insert_with(|| kinds::supports(kind)).clone()
+        if let Some(known) = self.kinds.borrow().get(&kind) {
+            return known.clone();
+        }
+        let answer = kinds::supports(kind, || self.btf());
+        self.kinds.borrow_mut().insert(kind, answer.clone());
+        answer
     }
 
     fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
@@ -104,7 +115,11 @@ impl Target for Running {
     }
 
     fn user_functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
-        elf::functions(file)
+        self.symbols.functions(file)
+    }
+
+    fn user_function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
+        self.symbols.function(file, name)
     }
 
     fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {
@@ -126,7 +141,7 @@ impl Target for Running {
     }
 
     fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
-        elf::symbol_address(path, name)
+        self.symbols.address(path, name)
     }
 }
 

@@ -1,0 +1,57 @@
+//! The arguments of attach points, one a line: type and name.
+
+use memql_compiler::attach::AttachPoint;
+use memql_compiler::btf::Btf;
+use memql_compiler::target::{FactError, FieldForm, Target, TracepointField};
+
+/// The arguments of a point; nothing for one that has none or whose arguments nobody tells.
+pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactError> {
+    match point {
+        AttachPoint::Tracepoint { category, name } => {
+            let format = target.tracepoint(category, name)?;
+            Ok(format.iter().flat_map(|f| &f.fields).map(field).collect())
+        }
+        AttachPoint::RawTracepoint { name, .. } => {
+            let btf = target.btf()?;
+            Ok(typed(btf, btf.raw_tracepoint_args(name).unwrap_or_default()))
+        }
+        AttachPoint::Kprobe { function, offset: 0, ret, .. } => function_arguments(target.btf()?, function, !ret, *ret),
+        AttachPoint::Fentry { function, exit, .. } => function_arguments(target.btf()?, function, true, *exit),
+        AttachPoint::Begin
+        | AttachPoint::End
+        | AttachPoint::SelfSignal { .. }
+        | AttachPoint::Interval { .. }
+        | AttachPoint::Profile { .. }
+        | AttachPoint::Kprobe { .. }
+        | AttachPoint::Uprobe { .. }
+        | AttachPoint::Software { .. }
+        | AttachPoint::Hardware { .. } => Ok(Vec::new()),
+    }
+}
+
+/// A field of a tracepoint's record, as its format file declares it.
+fn field(field: &TracepointField) -> String {
+    let TracepointField { name, ctype, size, form, .. } = field;
+    let marked = |mark: &str| match ctype.starts_with(mark) {
+        true => format!("{ctype} {name}"),
+        false => format!("{mark} {ctype} {name}"),
+    };
+    match form {
+        FieldForm::DataLoc { .. } => marked("__data_loc"),
+        FieldForm::RelLoc { .. } => marked("__rel_loc"),
+        // Some formats have no brackets for what only its size tells to be an array.
+        FieldForm::Array { len, .. } if *len > 0 && size.is_multiple_of(*len) => format!("{ctype} {name}[{len}]"),
+        FieldForm::Array { .. } | FieldForm::Int | FieldForm::Pointer => format!("{ctype} {name}"),
+    }
+}
+
+fn function_arguments(btf: &Btf, function: &str, params: bool, result: bool) -> Result<Vec<String>, FactError> {
+    let Some(proto) = btf.function(function) else { return Ok(Vec::new()) };
+    let mut lines = if params { typed(btf, proto.params) } else { Vec::new() };
+    lines.extend(proto.ret.filter(|_| result).map(|id| format!("{} retval", btf.c_name(id))));
+    Ok(lines)
+}
+
+fn typed(btf: &Btf, arguments: Vec<(String, u32)>) -> Vec<String> {
+    arguments.into_iter().map(|(name, id)| format!("{} {name}", btf.c_name(id)).trim_end().to_owned()).collect()
+}
