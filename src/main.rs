@@ -15,7 +15,7 @@ use args::{Args, Emit, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::compile::{Compilation, Source, compile};
 use memql_compiler::diagnostic;
-use memql_runtime::{RunOptions, list};
+use memql_runtime::{RunOptions, info, list};
 use memql_runtime::error::RunError;
 use memql_runtime::process::{Child, Process};
 use memql_runtime::target::Running;
@@ -129,7 +129,8 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
 fn without_script(args: Args) -> Result<u8, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.info {
-        return Err(RunError::plain("`--info` is not supported yet").into());
+        info::info(&Running::new(None), &mut out)?;
+        return Ok(0);
     }
     if args.list {
         list::list(&Running::new(args.pid), args.pattern.as_deref(), args.verbose, &mut out)?;

@@ -13,6 +13,9 @@ pub struct Registers {
     pub arguments: &'static [u32],
     /// Offset of the register that carries the return value.
     pub return_value: u32,
+    /// Where a function finds the first argument that no register carries, in bytes from the stack pointer
+    /// that it is entered with.
+    pub first_stack_argument: u32,
     /// Offset of the stack pointer.
     pub stack_pointer: u32,
     /// Offset of the instruction pointer.

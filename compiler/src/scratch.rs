@@ -41,7 +41,7 @@ use crate::alloc::slots::{SlotRanges, slot_of};
 use crate::attach::ProgramKind;
 use crate::emit::{EmitError, STACK_BYTES, chain_bytes, largest_variables};
 use crate::helpers;
-use crate::ir::cfg::Cfg;
+use crate::ir::cfg::{Cfg, successors};
 use crate::ir::dominators::Dominators;
 use crate::ir::{
     BinaryOp, Block, BlockData, Cond, FuncRef, Function, Global, Helper, Inst, InstId, MapDef, MapKind,
@@ -278,7 +278,8 @@ impl Rewriter<'_> {
     }
 
     /// Where the entry is looked up: before the first instruction that needs it, on every path to one, but
-    /// not in a loop. Events that a filter turns away do not get there.
+    /// not in a loop. Events that a filter turns away do not get there. A guarded entry is given back where
+    /// the function returns, so every return after the look-up must know it.
     fn first_need(&self, cfg: &Cfg, dominators: &Dominators) -> Option<(Block, usize)> {
         let needs = |inst: &InstId| self.needs(*inst);
         let users =
@@ -288,12 +289,30 @@ impl Rewriter<'_> {
         let rest: Vec<Block> = users.collect();
         let depth = loop_depths(self.function);
         let mut block = first;
-        while depth[block] > 0 || !rest.iter().all(|user| dominators.dominates(block, *user)) {
+        while depth[block] > 0
+            || !rest.iter().all(|user| dominators.dominates(block, *user))
+            || (self.plan.guarded && self.returns_elsewhere(block, dominators))
+        {
             block = dominators.idom(block)?;
         }
         debug_assert!(cfg.is_reachable(block));
         let insts = &self.function.blocks[block].insts;
         Some((block, insts.iter().position(needs).unwrap_or(insts.len())))
+    }
+
+    /// Whether the function can go on from `block` to a return that it can also get to without it.
+    fn returns_elsewhere(&self, from: Block, dominators: &Dominators) -> bool {
+        let mut seen = EntitySet::new();
+        let mut next = vec![from];
+        while let Some(block) = next.pop() {
+            if seen.insert(block) {
+                next.extend(successors(self.function, block));
+            }
+        }
+        self.function
+            .blocks
+            .keys()
+            .any(|b| seen.contains(b) && self.returns(b) && !dominators.dominates(from, b))
     }
 
     /// Whether an instruction reads an address in a moved slot, other than to pass it on unchanged.

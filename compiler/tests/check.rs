@@ -127,3 +127,68 @@ fn checking_is_repeatable() {
         assert_eq!(check(&source), check(&source), "{}", case.display());
     }
 }
+
+/// Scripts that are nearly right: cases with words taken out, doubled or swapped. None of them may panic, and
+/// none may be accepted with a part of it left out ([`check::check`] reports that as `E0899`). `MEMQL_ROUNDS` says
+/// how many are made of each case.
+#[test]
+fn no_broken_script_panics_or_loses_a_part() {
+    let (mut tried, mut parsed, mut valid) = (0u32, 0u32, 0u32);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below.max(1) as u64) as usize
+    };
+    let rounds = std::env::var("MEMQL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    for case in cases() {
+        let source = fs::read_to_string(&case).expect("a case is text");
+        let words = words(&source);
+        for _ in 0..rounds {
+            let mut broken: Vec<&str> = words.clone();
+            for _ in 0..=random(3) {
+                let (a, b) = (random(broken.len()), random(words.len()));
+                match random(4) {
+                    0 => drop(broken.remove(a)),
+                    1 => broken.insert(a, words[b]),
+                    2 => broken[a] = words[b],
+                    _ => {
+                        let c = random(broken.len());
+                        broken.swap(a, c);
+                    }
+                }
+                if broken.is_empty() {
+                    break;
+                }
+            }
+            let text = broken.concat();
+            tried += 1;
+            if memql_grammar::parse(&text).is_ok() {
+                parsed += 1;
+                let found = check(&text);
+                valid += u32::from(!found.contains("error["));
+                assert!(!found.contains("E0899"), "{text}\n{found}");
+            }
+        }
+    }
+    // A generator of nothing but nonsense would test nothing.
+    assert!(parsed * 5 > tried && valid * 40 > tried, "{tried} tried, {parsed} parsed, {valid} valid");
+}
+
+/// A script's words and what is between them, which together are the script.
+fn words(source: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = source;
+    while let Some(first) = rest.chars().next() {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = match word(first) {
+            true => rest.find(|c| !word(c)).unwrap_or(rest.len()),
+            false => first.len_utf8(),
+        };
+        let (head, tail) = rest.split_at(end);
+        words.push(head);
+        rest = tail;
+    }
+    words
+}

@@ -19,7 +19,7 @@ pub struct RunError {
     /// What was attempted and on what: ``cannot attach `interval:1s` ``.
     pub what: String,
     /// The system's answer in words, where there is one.
-    pub cause: Option<String>,
+    pub cause: Option<Box<str>>,
     /// The errno behind it, where there is one.
     pub errno: Option<i32>,
     /// Lines that belong to it and are always shown: the decisive line of the kernel verifier...
@@ -27,7 +27,7 @@ pub struct RunError {
     /// What to do about it, most likely remedy first.
     pub help: Vec<String>,
     /// Long text for `-v`: the kernel verifier's full log.
-    pub log: Option<String>,
+    pub log: Option<Box<str>>,
     /// Whether memql itself is at fault.
     pub internal: bool,
 }
@@ -37,7 +37,7 @@ impl RunError {
     pub fn system(what: impl Into<String>, cause: &io::Error) -> Self {
         RunError {
             what: what.into(),
-            cause: Some(errno::in_words(cause)),
+            cause: Some(errno::in_words(cause).into()),
             errno: cause.raw_os_error(),
             notes: Vec::new(),
             help: Vec::new(),

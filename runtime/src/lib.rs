@@ -15,6 +15,7 @@ pub mod error;
 pub mod event_loop;
 mod failure;
 pub mod health;
+pub mod info;
 mod kernel_info;
 pub mod list;
 pub mod load;

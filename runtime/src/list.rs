@@ -99,7 +99,9 @@ impl Wanted {
                 return Wanted::Type(keyword, name.trim().to_owned());
             }
         }
-        let listed = |name: &str| PROVIDERS.iter().filter(|p| LISTED.contains(&p.name) && matches(name, p.name)).collect();
+        let listed = |name: &str| {
+            PROVIDERS.iter().filter(|p| LISTED.contains(&p.name) && matches(name, p.name)).collect()
+        };
         let mut words = pattern.split(':').map(str::to_owned);
         let first = words.next().unwrap_or_default();
         let parts: Vec<String> = words.collect();
@@ -126,11 +128,15 @@ fn find(
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Listed>, RunError> {
     let many = match providers {
-        Providers::One(provider) => return points::of(provider, parts, false, target).map_err(|e| failed(pattern, e)),
+        Providers::One(provider) => {
+            return points::of(provider, parts, false, target).map_err(|e| failed(pattern, e));
+        }
         Providers::Many(many) => many,
         Providers::Unknown(name) => {
             // It knows names that are close, and kinds that are not supported yet.
-            let error = expand_parts(&[name], target).err().unwrap_or(ExpandError::UnknownProvider { similar: vec![] });
+            let error = expand_parts(&[name], target)
+                .err()
+                .unwrap_or(ExpandError::UnknownProvider { similar: vec![] });
             return Err(failed(pattern, error));
         }
     };
@@ -161,9 +167,11 @@ fn nothing(pattern: &str, parts: &[String], left_out: &mut Vec<String>, target: 
     let mut error = RunError::plain(format!("nothing to attach to matches `{pattern}`"));
     error.notes.append(left_out);
     let events = target.tracepoints().unwrap_or_default();
-    let close = similar(parts.last().map_or("", String::as_str), events.iter().map(|(_, name)| name.as_str()));
+    let close =
+        similar(parts.last().map_or("", String::as_str), events.iter().map(|(_, name)| name.as_str()));
     let close = events.iter().filter(|(_, name)| close.contains(name));
-    let close: Vec<String> = close.map(|(category, name)| format!("`tracepoint:{category}:{name}`")).collect();
+    let close: Vec<String> =
+        close.map(|(category, name)| format!("`tracepoint:{category}:{name}`")).collect();
     match close.is_empty() {
         false => error.help(format!("there is {}", close.join(", "))),
         true => error.help("list everything of a kind: `memql -l 'tracepoint:*'`, `memql -l 'kprobe:*'`"),

@@ -75,7 +75,8 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     let signals =
         Signals::take(&triggers.signal_numbers()).map_err(|e| RunError::system("cannot take signals", &e))?;
     let mut world = World::of(options)?;
-    let loaded = Opened::open(&compiled, target.features())?.load()?;
+    let loaded = Opened::open(&compiled, target.features()).and_then(Opened::load);
+    let loaded = loaded.inspect_err(|error| world.show_log(error))?;
     let maps = KernelMaps::of(plan, loaded.object()).map_err(OutputError::from)?;
     let names = KernelNames::new(target);
     let settings = output::Settings { sink: world.sink()?, format: world.format, names: &names };

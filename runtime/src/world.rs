@@ -47,6 +47,13 @@ impl World {
         self.child.as_ref().map(Child::process).or(self.process.as_ref()).map(Process::pid)
     }
 
+    /// Under `-v`, shows the long text that belongs to an error: the kernel verifier's log.
+    pub fn show_log(&self, error: &RunError) {
+        if let (true, Some(log)) = (self.verbose, &error.log) {
+            eprintln!("{}", log.trim_end());
+        }
+    }
+
     /// Where results go.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ const PC: u32 = 32 * 8;
 pub(super) const REGISTERS: Registers = Registers {
     arguments: &[0, 8, 16, 24, 32, 40, 48, 56],
     return_value: 0,
+    first_stack_argument: 0,
     stack_pointer: SP,
     instruction_pointer: PC,
     named: &[

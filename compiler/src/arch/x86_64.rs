@@ -15,6 +15,8 @@ const SP: u32 = 152;
 pub(super) const REGISTERS: Registers = Registers {
     arguments: &[DI, SI, DX, CX, R8, R9],
     return_value: AX,
+    // The return address lies between.
+    first_stack_argument: 8,
     stack_pointer: SP,
     instruction_pointer: IP,
     named: &[

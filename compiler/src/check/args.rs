@@ -78,13 +78,12 @@ impl Checker<'_> {
         // A probe that never runs is walked for what its maps hold: any register will do.
         let Some(point) = self.live_point() else { return Some(register(0, span)) };
         match self.probe.kind()? {
-            ProgramKind::Kprobe | ProgramKind::Uprobe => {
+            kind @ (ProgramKind::Kprobe | ProgramKind::Uprobe) => {
+                let kernel = kind == ProgramKind::Kprobe;
                 let registers = arch::registers(self.target.features().arch);
                 match registers.argument(n) {
                     Some(offset) => Some(register(offset, span)),
-                    None => {
-                        self.fail(|| points::argument_not_in_register(n, registers.arguments.len(), span))
-                    }
+                    None => self.fail(|| points::argument_not_in_register(n, registers, kernel, span)),
                 }
             }
             ProgramKind::RawTracepoint => {

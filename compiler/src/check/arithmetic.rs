@@ -35,9 +35,10 @@ impl Checker<'_> {
 
     /// `&&` and `||`; a constant side decides without the other being known.
     fn logical(&mut self, op: BinaryOp, left: &ast::Expr, right: &ast::Expr, span: Span) -> Option<Expr> {
-        let (a, b) = (self.condition(left), self.condition(right));
         let decisive = op == BinaryOp::Or;
         let truth = |e: &Option<Expr>| e.as_ref().and_then(constant::truth_of);
+        let a = self.condition(left);
+        let b = self.unless_dead(truth(&a) == Some(decisive), |checker| checker.condition(right));
         match (truth(&a), truth(&b)) {
             (Some(x), _) if x == decisive => return Some(constant::boolean(decisive, span)),
             // What the left side does (a `delete`) must still happen, unless it does nothing.
@@ -175,7 +176,8 @@ impl Checker<'_> {
             return self.fail(|| types::unary_operand(op, &value, span));
         }
         if let (Some(v), true) = (constant::value_of(&value), constant::is_literal(&value)) {
-            let exact = if op == UnaryOp::Neg { -v } else { !v };
+            // The complement of a literal is a mask: unsigned, so that `nsecs & ~0xfff` stays so.
+            let exact = if op == UnaryOp::Neg { -v } else { constant::in_type(!v, &Type::U64) };
             return match constant::literal(exact, span) {
                 Some(value) => Some(value),
                 None => self.fail(|| types::constant_overflow(span)),
@@ -276,7 +278,7 @@ pub(crate) fn result_type(op: BinaryOp, a: &Expr, b: &Expr) -> Type {
     let shift = matches!(op, BinaryOp::Shl | BinaryOp::Shr);
     let is_unsigned = match op {
         BinaryOp::Sub => false,
-        _ if shift => unsigned(a),
+        _ if shift => unsigned(a) || (positive_literal(a) && unsigned(b)),
         _ => (unsigned(a) && (unsigned(b) || positive_literal(b))) || (positive_literal(a) && unsigned(b)),
     };
     Type::Int { bits: 64, signed: !is_unsigned }

@@ -40,7 +40,10 @@ impl Checker<'_> {
     }
 
     fn compare_integers(&mut self, op: BinaryOp, a: Expr, b: Expr, span: Span) -> Option<Expr> {
-        let ty = Shape::of(&a).join(&Shape::of(&b))?.ty();
+        let ty = match (adapted(&a, &b), adapted(&b, &a)) {
+            (Some(ty), _) | (None, Some(ty)) => ty,
+            (None, None) => Shape::of(&a).join(&Shape::of(&b))?.ty(),
+        };
         // A truth value stays one; everything narrower than a register is compared extended.
         let ty = if ty == Type::Bool || int_bits(&ty) == 64 {
             ty
@@ -84,6 +87,13 @@ impl Checker<'_> {
             _ => expr,
         }
     }
+}
+
+/// The type to compare a constant with another value in: the other's, if the constant fits it.
+fn adapted(value: &Expr, other: &Expr) -> Option<Type> {
+    let v = constant::value_of(value)?;
+    let wide = Type::Int { bits: 64, signed: other.ty.is_signed() };
+    (other.ty != Type::Bool && constant::in_type(v, &wide) == v).then_some(wide)
 }
 
 /// Equality of values in memory.

@@ -146,14 +146,16 @@ impl Checker<'_> {
         span: Span,
     ) -> Option<Expr> {
         let cond = self.condition(cond);
-        let (a, b) = (self.stored_value(then), self.stored_value(otherwise));
-        let (cond, a, b) = (cond?, a?, b?);
+        let truth = cond.as_ref().and_then(constant::truth_of);
+        let a = self.unless_dead(truth == Some(false), |checker| checker.stored_value(then));
+        let b = self.unless_dead(truth == Some(true), |checker| checker.stored_value(otherwise));
         // The side that is never taken need not even have the same type.
-        match constant::truth_of(&cond) {
-            Some(true) => return Some(Expr { span, ..a }),
-            Some(false) => return Some(Expr { span, ..b }),
+        match truth {
+            Some(true) => return a.map(|a| Expr { span, ..a }),
+            Some(false) => return b.map(|b| Expr { span, ..b }),
             None => {}
         }
+        let (cond, a, b) = (cond?, a?, b?);
         let Some(joined) = Shape::of(&a).join(&Shape::of(&b)) else {
             return self.fail(|| types::ternary_mismatch(&a, &b));
         };

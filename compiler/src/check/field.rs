@@ -87,13 +87,7 @@ impl Checker<'_> {
     }
 
     /// A field's type, its offset in bytes, and its bits within the load.
-    fn placed(
-        &mut self,
-        of: &StructRef,
-        field: &Field,
-        space: AddrSpace,
-        span: Span,
-    ) -> Option<(Type, i64, Option<(u8, u8)>)> {
+    fn placed(&mut self, of: &StructRef, field: &Field, space: AddrSpace, span: Span) -> Option<Placed> {
         let shown = Type::Struct(of.clone()).to_string();
         let ty = self.btf(span, &shown)?.lang_type(field.type_id, space);
         let Some(bits) = field.bitfield_bits else {
@@ -237,6 +231,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// A field's type, its offset in bytes, and its bits within the load.
+type Placed = (Type, i64, Option<(u8, u8)>);
 
 /// A tuple's element; that of a tuple written out is the expression itself if the others do nothing.
 fn element_of_tuple(base: Expr, fields: &[TupleField], at: usize, span: Span) -> Expr {

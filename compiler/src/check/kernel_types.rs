@@ -46,8 +46,7 @@ impl Checker<'_> {
     }
 
     /// A typedef of the kernel; quiet where there is none.
-    pub(crate) fn kernel_typedef(&mut self, name: &str, span: Span) -> Option<Type> {
-        let _ = span;
+    pub(crate) fn kernel_typedef(&self, name: &str) -> Option<Type> {
         let btf = self.target.btf().ok()?;
         let id = btf.typedef_named(name)?;
         Some(btf.lang_type(id, AddrSpace::Kernel))

@@ -48,7 +48,7 @@ pub(crate) fn declare_all<'a>(checker: &mut Checker<'a>, script: &'a ast::Script
 fn entries_of(checker: &mut Checker<'_>, decl: &ast::MapDecl) -> Option<u32> {
     let value = checker.expr(&decl.max_entries)?;
     let entries = constant::value_of(&value)?;
-    (1..=MAX_ENTRIES).contains(&entries).then(|| entries as u32)
+    (1..=MAX_ENTRIES).contains(&entries).then_some(entries as u32)
 }
 
 /// The maps that the final walk met, with their settled types.

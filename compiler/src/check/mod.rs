@@ -124,6 +124,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) map_ids: BTreeMap<String, MapId>,
     pub(crate) time_formats: Vec<String>,
     pub(crate) probe: ProbeState,
+    /// How many branches that are never taken are around the place.
+    dead: usize,
     /// What the final walk left out of the tree first; without an error, that is a mistake of memql's.
     left_out: Option<Span>,
     findings: Vec<Diagnostic>,
@@ -148,6 +150,7 @@ impl<'a> Checker<'a> {
             map_ids: BTreeMap::new(),
             time_formats: Vec::new(),
             probe: ProbeState::default(),
+            dead: 0,
             left_out: None,
             findings,
             seen: HashSet::new(),
@@ -220,7 +223,10 @@ impl<'a> Checker<'a> {
     pub(crate) fn fail<T>(&mut self, finding: impl FnOnce() -> Diagnostic) -> Option<T> {
         if self.is_final() {
             let finding = finding();
-            self.report(finding);
+            // What this kernel lacks is no mistake where it is not used.
+            if self.dead == 0 || !diagnostics::depends_on_target(finding.code) {
+                self.report(finding);
+            }
         }
         None
     }
@@ -228,9 +234,17 @@ impl<'a> Checker<'a> {
     /// Notes that something is missing in the tree, which there must be a reported reason for: nothing of a
     /// script is dropped in silence.
     pub(crate) fn left_out(&mut self, span: Span) {
-        if self.is_final() {
+        if self.is_final() && self.dead == 0 {
             self.left_out.get_or_insert(span);
         }
+    }
+
+    /// Checks what is never executed if `dead`: its mistakes are reported, but not what this kernel lacks.
+    pub(crate) fn unless_dead<T>(&mut self, dead: bool, check: impl FnOnce(&mut Self) -> T) -> T {
+        self.dead += usize::from(dead);
+        let checked = check(self);
+        self.dead -= usize::from(dead);
+        checked
     }
 
     /// Warns in the final walk.

@@ -92,7 +92,7 @@ pub fn script_options(script: &ast::Script) -> Result<Vec<OptionSpec>, Vec<Diagn
                 Some((what, first)) => findings.push(errors::option_twice(&what, decl.name.span, first)),
                 None => specs.push(new),
             },
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
     }
     let optional = specs.iter().find(|s| s.is_positional() && s.default.is_some());
@@ -116,12 +116,13 @@ fn clash(new: &OptionSpec, specs: &[OptionSpec]) -> Option<(String, Span)> {
     None
 }
 
-fn spec(decl: &OptionDecl) -> Result<OptionSpec, Diagnostic> {
+fn spec(decl: &OptionDecl) -> Result<OptionSpec, Box<Diagnostic>> {
     let ty = option_type(decl)?;
     let default = match &decl.default {
-        Some(expr) => {
-            Some(default_value(expr, ty).ok_or_else(|| errors::bad_default(&decl.name, ty, expr.span))?)
-        }
+        Some(expr) => Some(
+            default_value(expr, ty)
+                .ok_or_else(|| Box::new(errors::bad_default(&decl.name, ty, expr.span)))?,
+        ),
         None if ty == OptionType::Bool => Some(OptionValue::Bool(false)),
         None => None,
     };
@@ -136,14 +137,14 @@ fn spec(decl: &OptionDecl) -> Result<OptionSpec, Diagnostic> {
             0 if value_name.is_none() && fits => value_name = Some(word.to_owned()),
             1 if body.chars().count() == 1 && fits => flags.push(word.to_owned()),
             2 if body.chars().count() > 1 && fits => flags.push(word.to_owned()),
-            _ => return Err(errors::bad_flag(&decl.name, word, decl.flags.span)),
+            _ => return Err(Box::new(errors::bad_flag(&decl.name, word, decl.flags.span))),
         }
     }
     let help = String::from_utf8_lossy(&decl.help.bytes).into_owned();
     Ok(OptionSpec { name: decl.name.text.clone(), ty, default, flags, value_name, help, span: decl.span })
 }
 
-fn option_type(decl: &OptionDecl) -> Result<OptionType, Diagnostic> {
+fn option_type(decl: &OptionDecl) -> Result<OptionType, Box<Diagnostic>> {
     if let (TypeBase::Named(name), true) = (&decl.ty.base, decl.ty.modifiers.is_empty()) {
         match (name.text.as_str(), integer_named(&name.text)) {
             ("bool", _) => return Ok(OptionType::Bool),
@@ -152,7 +153,7 @@ fn option_type(decl: &OptionDecl) -> Result<OptionType, Diagnostic> {
             _ => {}
         }
     }
-    Err(errors::bad_option_type(&decl.name, decl.ty.span))
+    Err(Box::new(errors::bad_option_type(&decl.name, decl.ty.span)))
 }
 
 fn default_value(expr: &ast::Expr, ty: OptionType) -> Option<OptionValue> {

@@ -104,11 +104,11 @@ fn expand_point(
             Ok(points) => return Ok(points),
             // A mistake in the text is one on every kernel: no fall-back hides it.
             Err(finding) if !errors::is_absence(finding.code) => return Err(finding),
-            Err(finding) => reasons.push(finding),
+            Err(finding) => reasons.push(*finding),
         }
     }
     match reasons.len() {
-        1 => Err(reasons.remove(0)),
+        1 => Err(Box::new(reasons.remove(0))),
         _ => Err(Box::new(errors::no_alternative(point.span, reasons))),
     }
 }

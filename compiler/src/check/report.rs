@@ -40,7 +40,7 @@ impl Element<'_> {
 
 impl Checker<'_> {
     /// `report @map ...`
-    pub(crate) fn report_stmt(&mut self, report: &ast::Report, span: Span) -> Option<StmtKind> {
+    pub(crate) fn report_stmt(&mut self, report: &ast::Report) -> Option<StmtKind> {
         for name in [&report.key, &report.value].into_iter().flatten() {
             if let Some(first) = self.probe.scopes.find(&name.text).map(|b| b.site.1) {
                 return self.fail(|| names::declared_twice(name, first));
@@ -84,7 +84,6 @@ impl Checker<'_> {
             Some(limit) => Some(limit?),
             None => None,
         };
-        let _ = span;
         Some(StmtKind::Report(Box::new(hir::Report {
             map,
             captured: element.captured,

@@ -212,7 +212,7 @@ impl ScriptSettings {
             let Item::Config(config) = item else { continue };
             for entry in &config.entries {
                 if let Err(finding) = settings.entry(entry) {
-                    findings.push(finding);
+                    findings.push(*finding);
                 }
             }
         }
@@ -234,23 +234,23 @@ impl ScriptSettings {
         settings
     }
 
-    fn entry(&mut self, entry: &ConfigEntry) -> Result<(), Diagnostic> {
+    fn entry(&mut self, entry: &ConfigEntry) -> Result<(), Box<Diagnostic>> {
         let name = canonical(&entry.name.text);
         let Some(setting) = SETTINGS.iter().find(|s| s.doc.name == name) else {
             let close = similar(&name, SETTINGS.iter().map(|s| s.doc.name));
-            return Err(errors::unknown_setting(&entry.name, &close));
+            return Err(Box::new(errors::unknown_setting(&entry.name, &close)));
         };
         let text = match &entry.value.kind {
             Ast::Int(v) => v.to_string(),
             Ast::Bool(v) => v.to_string(),
             Ast::Str(s) => String::from_utf8_lossy(&s.bytes).into_owned(),
             Ast::Ident(n) => n.text.clone(),
-            _ => return Err(errors::bad_setting(&entry.name, setting.doc.takes, entry.value.span)),
+            _ => return Err(Box::new(errors::bad_setting(&entry.name, setting.doc.takes, entry.value.span))),
         };
         if (setting.set)(self, &text) {
             Ok(())
         } else {
-            Err(errors::bad_setting(&entry.name, setting.doc.takes, entry.value.span))
+            Err(Box::new(errors::bad_setting(&entry.name, setting.doc.takes, entry.value.span)))
         }
     }
 }

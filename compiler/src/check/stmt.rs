@@ -66,7 +66,7 @@ impl Checker<'_> {
                 Some(StmtKind::Return)
             }
             AstStmt::Block(block) => Some(StmtKind::Block(self.block(block))),
-            AstStmt::Report(report) => self.report_stmt(report, span),
+            AstStmt::Report(report) => self.report_stmt(report),
         }
     }
 
@@ -76,7 +76,9 @@ impl Checker<'_> {
             Ast::Call { name, args } => self.call_stmt(name, args, expr.span),
             Ast::Ternary { cond, then, otherwise } if self.is_effect(then) || self.is_effect(otherwise) => {
                 let cond = self.condition(cond);
-                let (a, b) = (self.expr_stmt(then), self.expr_stmt(otherwise));
+                let truth = cond.as_ref().and_then(constant::truth_of);
+                let a = self.unless_dead(truth == Some(false), |checker| checker.expr_stmt(then));
+                let b = self.unless_dead(truth == Some(true), |checker| checker.expr_stmt(otherwise));
                 let stmts =
                     |kind: Option<StmtKind>, span| kind.map(|kind| Stmt { kind, span }).into_iter().collect();
                 let (then, otherwise) = (stmts(a, then.span), stmts(b, otherwise.span));
@@ -110,8 +112,11 @@ impl Checker<'_> {
         otherwise: Option<&ast::Block>,
     ) -> Option<StmtKind> {
         let cond = self.condition(cond);
-        let then = self.block(then);
-        let otherwise = otherwise.map(|b| self.block(b)).unwrap_or_default();
+        let truth = cond.as_ref().and_then(constant::truth_of);
+        let then = self.unless_dead(truth == Some(false), |checker| checker.block(then));
+        let otherwise = self.unless_dead(truth == Some(true), |checker| {
+            otherwise.map(|b| checker.block(b)).unwrap_or_default()
+        });
         Some(self.choice(cond?, then, otherwise))
     }
 

@@ -158,7 +158,7 @@ impl Checker<'_> {
                     {
                         return self.fail(|| unsupported::type_named(n));
                     }
-                    None => self.kernel_typedef(&n.text, span),
+                    None => self.kernel_typedef(&n.text),
                 };
                 match ty {
                     Some(ty) => Some((ty, modifiers)),

@@ -1,7 +1,7 @@
 //! The frozen kernels that scripts are checked for in tests.
 
 #[path = "../../src/btf/fixture.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, clippy::precedence)]
 mod fixture;
 
 use std::collections::BTreeMap;

@@ -471,7 +471,7 @@ fn cookies(program: &ProgramPlan, points: &[(AttachPoint, u64)]) -> Option<Vec<u
 }
 
 /// A program's uprobes by the file they are in.
-fn by_file<'a>(points: Vec<&'a (AttachPoint, u64)>) -> BTreeMap<&'a str, Vec<(AttachPoint, u64)>> {
+fn by_file(points: Vec<&(AttachPoint, u64)>) -> BTreeMap<&str, Vec<(AttachPoint, u64)>> {
     let mut files = BTreeMap::<&str, Vec<_>>::new();
     for (point, cookie) in points {
         if let AttachPoint::Uprobe { path, .. } = point {

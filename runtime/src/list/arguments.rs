@@ -15,8 +15,12 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
             let btf = target.btf()?;
             Ok(typed(btf, btf.raw_tracepoint_args(name).unwrap_or_default()))
         }
-        AttachPoint::Kprobe { function, offset: 0, ret, .. } => function_arguments(target.btf()?, function, !ret, *ret),
-        AttachPoint::Fentry { function, exit, .. } => function_arguments(target.btf()?, function, true, *exit),
+        AttachPoint::Kprobe { function, offset: 0, ret, .. } => {
+            function_arguments(target.btf()?, function, !ret, *ret)
+        }
+        AttachPoint::Fentry { function, exit, .. } => {
+            function_arguments(target.btf()?, function, true, *exit)
+        }
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }
@@ -40,12 +44,19 @@ fn field(field: &TracepointField) -> String {
         FieldForm::DataLoc { .. } => marked("__data_loc"),
         FieldForm::RelLoc { .. } => marked("__rel_loc"),
         // Some formats have no brackets for what only its size tells to be an array.
-        FieldForm::Array { len, .. } if *len > 0 && size.is_multiple_of(*len) => format!("{ctype} {name}[{len}]"),
+        FieldForm::Array { len, .. } if *len > 0 && size.is_multiple_of(*len) => {
+            format!("{ctype} {name}[{len}]")
+        }
         FieldForm::Array { .. } | FieldForm::Int | FieldForm::Pointer => format!("{ctype} {name}"),
     }
 }
 
-fn function_arguments(btf: &Btf, function: &str, params: bool, result: bool) -> Result<Vec<String>, FactError> {
+fn function_arguments(
+    btf: &Btf,
+    function: &str,
+    params: bool,
+    result: bool,
+) -> Result<Vec<String>, FactError> {
     let Some(proto) = btf.function(function) else { return Ok(Vec::new()) };
     let mut lines = if params { typed(btf, proto.params) } else { Vec::new() };
     lines.extend(proto.ret.filter(|_| result).map(|id| format!("{} retval", btf.c_name(id))));
@@ -53,5 +64,8 @@ fn function_arguments(btf: &Btf, function: &str, params: bool, result: bool) -> 
 }
 
 fn typed(btf: &Btf, arguments: Vec<(String, u32)>) -> Vec<String> {
-    arguments.into_iter().map(|(name, id)| format!("{} {name}", btf.c_name(id)).trim_end().to_owned()).collect()
+    arguments
+        .into_iter()
+        .map(|(name, id)| format!("{} {name}", btf.c_name(id)).trim_end().to_owned())
+        .collect()
 }

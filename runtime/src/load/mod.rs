@@ -48,7 +48,7 @@ impl<'a> Opened<'a> {
             .map_err(|error| {
                 let mut internal =
                     RunError::internal(format!("libbpf cannot read memql's object: {error:#}"));
-                internal.log = Some(recording.messages().join("\n"));
+                internal.log = Some(recording.messages().join("\n").into());
                 internal
             })?;
         let plan = &compiled.plan;
@@ -176,7 +176,7 @@ fn refused(error: &io::Error, plan: &Plan, messages: &[String]) -> RunError {
         None => refused_otherwise(error, messages),
     };
     if refusal.log.is_none() && !messages.is_empty() {
-        refusal.log = Some(messages.join("\n"));
+        refusal.log = Some(messages.join("\n").into());
     }
     refusal
 }
@@ -202,7 +202,7 @@ fn refused_program(error: &io::Error, plan: &Plan, rejection: rejection::Rejecti
             refusal.help(crate::error::REPORT)
         }
     };
-    refusal.log = (!rejection.log.is_empty()).then_some(rejection.log);
+    refusal.log = (!rejection.log.is_empty()).then(|| rejection.log.into());
     refusal
 }
 

@@ -24,6 +24,7 @@ mod report_expr;
 mod sink;
 mod text;
 mod time;
+mod user_symbols;
 mod value;
 
 #[cfg(test)]
@@ -254,16 +255,19 @@ impl<'p> Output<'p> {
         Ok(())
     }
 
-    /// Looks at a process while it is there, so that its addresses can be resolved after it ended: when
-    /// it is traced with `-p` or `-c`, now and then while it runs, and before it is let go. Cheap when
-    /// repeated: it looks again only after a tenth of a second.
+    /// Says which process the run is about (`-p`, `-c`): if the script takes user stacks or symbols, it is
+    /// looked at now and watched while it runs, so that its addresses can be resolved after it ended.
     pub fn note_process(&mut self, tgid: u32) {
-        self.symbols.note_process(tgid);
+        if user_symbols::wanted(self.plan) {
+            self.symbols.watch_process(tgid);
+        }
     }
 
-    /// The same, even if it was just done.
+    /// Looks at that process once more, while it is still there.
     pub fn note_process_now(&mut self, tgid: u32) {
-        self.symbols.note_process_now(tgid);
+        if user_symbols::wanted(self.plan) {
+            self.symbols.note_process_now(tgid);
+        }
     }
 
     /// Writes everything that is buffered.

@@ -17,7 +17,21 @@ pub(super) struct Mapping {
     pub path: String,
 }
 
+/// What tells a mapped file from others: device and inode, and its path, since on btrfs the inodes of
+/// two subvolumes may be equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FileKey {
+    device: (u32, u32),
+    inode: u64,
+    path: String,
+}
+
 impl Mapping {
+    /// The file behind it.
+    pub fn file_key(&self) -> FileKey {
+        FileKey { device: self.device, inode: self.inode, path: self.path.clone() }
+    }
+
     /// Its name in `/proc/PID/map_files`.
     pub fn map_file(&self) -> String {
         format!("{:x}-{:x}", self.range.start, self.range.end)
@@ -28,6 +42,20 @@ impl Mapping {
 /// kernel writes them. Lines in an unknown form are passed over.
 pub(super) fn parse(maps: &[u8]) -> Vec<Mapping> {
     maps.split(|b| *b == b'\n').filter_map(parse_line).collect()
+}
+
+/// Puts what is mapped now over what was mapped before: where they overlap the new mappings count;
+/// what is no longer mapped (a closed library, everything after the process ended) is kept. Both are
+/// sorted by address, and so is the result.
+pub(super) fn merge<T>(old: Vec<T>, fresh: Vec<T>, of: impl Fn(&T) -> &Mapping) -> Vec<T> {
+    let overlaps = |with: &Mapping| {
+        let after = fresh.partition_point(|m| of(m).range.end <= with.range.start);
+        fresh.get(after).is_some_and(|m| of(m).range.start < with.range.end)
+    };
+    let mut merged: Vec<T> = old.into_iter().filter(|old| !overlaps(of(old))).collect();
+    merged.extend(fresh);
+    merged.sort_by_key(|m| of(m).range.start);
+    merged
 }
 
 /// `START-END rwxp OFFSET MAJOR:MINOR INODE      PATH`, numbers but the inode in hex.
@@ -63,6 +91,20 @@ fn unescape(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_mappings_replace_what_they_overlap_and_the_rest_is_kept() {
+        let mappings = |list: &[(u64, u64, &str)]| -> Vec<Mapping> {
+            let line =
+                |(start, end, path): &(u64, u64, &str)| format!("{start:x}-{end:x} r-xp 0 0:1 1 {path}\n");
+            parse(list.iter().map(line).collect::<String>().as_bytes())
+        };
+        let old = mappings(&[(0x1000, 0x3000, "a"), (0x4000, 0x5000, "b"), (0x6000, 0x7000, "c")]);
+        let fresh = mappings(&[(0x2000, 0x2800, "new"), (0x6000, 0x7000, "c")]);
+        let merged = merge(old, fresh, |m| m);
+        let shown: Vec<&str> = merged.iter().map(|m| m.path.as_str()).collect();
+        assert_eq!(shown, ["new", "b", "c"]);
+    }
 
     #[test]
     fn only_executable_mappings_are_kept_and_paths_may_hold_blanks() {

@@ -8,20 +8,23 @@
 //! them opened, when it is first seen ([`Symbols::note_process`]); what a later look finds is
 //! added, what it no longer finds is kept. A process that ended before anybody looked, and
 //! libraries that it loaded after the last look, cannot be resolved: such addresses print as
-//! addresses. So whoever runs a process of its own (`-c`) or watches one (`-p`) should note it as
-//! it starts, now and then, and before it is let go.
+//! addresses. The process that a run is about (`-p`, `-c`) is watched by a thread
+//! ([`Symbols::watch_process`]), which looks often while it starts.
 //!
 //! Frames but the innermost hold return addresses, the instruction after the call. They are looked up
 //! as the call's own last byte, so that a call that ends a function, and the line of a call, come out
 //! right; the offset shown is that of the address itself.
 
 mod build_id;
+mod demangle;
 mod frame;
 mod kallsyms;
 mod mappings;
 mod module;
+mod open;
 mod perf_map;
 mod process;
+mod watch;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -72,10 +75,18 @@ impl Symbols {
         process.note(modules);
     }
 
-    /// The same, now: before a process is let go or is about to end.
+    /// The same, even if it was just done: before a process is let go or is about to end.
     pub fn note_process_now(&mut self, tgid: u32) {
         let (process, modules) = self.process(tgid);
         process.refresh(modules);
+    }
+
+    /// Looks at a process now, and has a thread look at it while it runs, for stacks that are printed only
+    /// after it ended.
+    pub fn watch_process(&mut self, tgid: u32) {
+        let (process, modules) = self.process(tgid);
+        process.refresh(modules);
+        process.watch();
     }
 
     /// Resolves a kernel stack, innermost frame first.

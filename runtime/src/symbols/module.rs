@@ -6,10 +6,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -18,12 +16,14 @@ use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 
 use super::SymbolOptions;
 use super::build_id;
+use super::demangle::demangle;
 use super::frame::{Code, FileOffset, Inlined, Symbol, Unresolved};
-use super::mappings::Mapping;
+use super::mappings::{FileKey, Mapping};
+use super::open::open_mapped;
 
 /// So many files are held open at most, to leave descriptors for everything else: processes may have
 /// 1024 by default, and blazesym opens each file once more when it reads it.
-const MOST_FILES: usize = 320;
+pub(super) const MOST_FILES: usize = 320;
 
 /// A file that code is mapped from, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,9 +45,7 @@ pub(super) struct Modules {
     options: SymbolOptions,
     symbolizer: Option<Symbolizer>,
     modules: Vec<Module>,
-    /// By device, inode and path: the path tells files of btrfs subvolumes apart, whose inodes may be
-    /// equal.
-    by_file: HashMap<(u32, u32, u64, String), ModuleId>,
+    by_file: HashMap<FileKey, ModuleId>,
     resolved: HashMap<Place, Result<Rc<Symbol>, Unresolved>>,
 }
 
@@ -73,9 +71,9 @@ impl Modules {
         }
     }
 
-    /// The file behind a process's mapping, opened if it is new.
-    pub fn open(&mut self, tgid: u32, mapping: &Mapping) -> ModuleId {
-        let key = (mapping.device.0, mapping.device.1, mapping.inode, mapping.path.clone());
+    /// The file behind a process's mapping, opened if it is new and not among those that are open.
+    pub fn open(&mut self, tgid: u32, mapping: &Mapping, opened: &mut HashMap<FileKey, File>) -> ModuleId {
+        let key = mapping.file_key();
         let known = self.by_file.get(&key).copied();
         if let Some(id) = known
             && self.modules[id.0].file.is_ok()
@@ -83,7 +81,7 @@ impl Modules {
             return id;
         }
         let file = if self.modules.len() < MOST_FILES || known.is_some() {
-            open_mapped(tgid, mapping)
+            opened.remove(&key).map_or_else(|| open_mapped(tgid, mapping), Ok)
         } else {
             Err(format!("memql holds {MOST_FILES} files open already"))
         };
@@ -145,11 +143,11 @@ impl Modules {
             elf.debug_syms = debug_syms;
             Source::Elf(elf)
         };
-        let mut symbols = look_up_in(symbolizer, &source(self.options.debug_info), places);
+        let mut symbols = look_up_in(symbolizer, self.options, &source(self.options.debug_info), places);
         if self.options.debug_info {
             // Debug information has the names of the source (`__GI___libc_malloc`); people know those
             // that the file gives to others (`malloc`).
-            let exported = look_up_in(symbolizer, &source(false), places);
+            let exported = look_up_in(symbolizer, self.options, &source(false), places);
             for (symbol, exported) in symbols.iter_mut().zip(exported) {
                 match (symbol, exported) {
                     (Ok(found), Ok(Found { symbol: Symbol { name, offset, .. }, size: Some(_) })) => {
@@ -173,7 +171,9 @@ impl Modules {
         own_process.perf_map = false;
         let address = own.range.start.checked_add(offset)?;
         match symbolizer.symbolize_single(&Source::Process(own_process), Input::AbsAddr(address)).ok()? {
-            Symbolized::Sym(sym) => Some(symbol_of(sym, false).symbol),
+            Symbolized::Sym(sym) => {
+                Some(symbol_of(sym, SymbolOptions { debug_info: false, ..self.options }).symbol)
+            }
             Symbolized::Unknown(_) => None,
         }
     }
@@ -203,25 +203,27 @@ fn new_symbolizer(options: SymbolOptions) -> Symbolizer {
         .enable_auto_reload(false)
         .enable_code_info(options.debug_info)
         .enable_inlined_fns(options.debug_info)
-        .enable_demangling(options.demangle)
+        // It takes a C function called `a` for a mangled `signed char`; see `demangle`.
+        .enable_demangling(false)
         .build()
 }
 
 /// Looks places up in one source.
 fn look_up_in(
     symbolizer: &Symbolizer,
+    options: SymbolOptions,
     source: &Source<'_>,
     places: &[Place],
 ) -> Vec<Result<Found, Unresolved>> {
     let offsets: Vec<u64> = places.iter().map(|p| p.offset.saturating_sub(u64::from(p.returns))).collect();
-    let mut symbols = symbolize_offsets(symbolizer, source, &offsets);
+    let mut symbols = symbolize_offsets(symbolizer, options, source, &offsets);
     // A return address whose call is in no symbol, or in one that it lies beyond: the place that
     // is returned to decides (a signal's trampoline is "returned" to without a call).
     for (place, symbol) in places.iter().zip(&mut symbols).filter(|(place, _)| place.returns) {
         match symbol {
             Ok(found) if found.size.is_none_or(|size| found.symbol.offset < size) => found.symbol.offset += 1,
             Ok(_) | Err(_) => {
-                let again = symbolize_offsets(symbolizer, source, &[place.offset]).pop();
+                let again = symbolize_offsets(symbolizer, options, source, &[place.offset]).pop();
                 *symbol = again.unwrap_or(Err(Unresolved::NoSymbol));
             }
         }
@@ -231,6 +233,7 @@ fn look_up_in(
 
 fn symbolize_offsets(
     symbolizer: &Symbolizer,
+    options: SymbolOptions,
     source: &Source<'_>,
     offsets: &[u64],
 ) -> Vec<Result<Found, Unresolved>> {
@@ -238,7 +241,7 @@ fn symbolize_offsets(
         Ok(symbols) => symbols
             .into_iter()
             .map(|symbol| match symbol {
-                Symbolized::Sym(sym) => Ok(symbol_of(sym, true)),
+                Symbolized::Sym(sym) => Ok(symbol_of(sym, options)),
                 Symbolized::Unknown(_) => Err(Unresolved::NoSymbol),
             })
             .collect(),
@@ -249,47 +252,25 @@ fn symbolize_offsets(
     }
 }
 
-fn symbol_of(sym: Sym<'_>, code: bool) -> Found {
+fn symbol_of(sym: Sym<'_>, options: SymbolOptions) -> Found {
     let Sym { name, module: _, addr: _, offset, size, code_info, inlined, .. } = sym;
     let inlined = Vec::from(inlined)
         .into_iter()
-        .map(|f| Inlined { name: f.name.into_owned(), code: f.code_info.as_ref().map(code_of) })
+        .map(|f| Inlined { name: shown_name(&f.name, options), code: f.code_info.as_ref().map(code_of) })
         .collect();
     let symbol = Symbol {
-        name: name.into_owned(),
+        name: shown_name(&name, options),
         offset: offset as u64,
-        code: code_info.filter(|_| code).map(|info| code_of(&info)),
+        code: code_info.filter(|_| options.debug_info).map(|info| code_of(&info)),
         inlined,
     };
     Found { symbol, size: size.map(|s| s as u64).filter(|s| *s > 0) }
 }
 
+fn shown_name(name: &str, options: SymbolOptions) -> String {
+    if options.demangle { demangle(name) } else { name.to_owned() }
+}
+
 fn code_of(info: &CodeInfo<'_>) -> Code {
     Code { path: info.to_path().to_string_lossy().into_owned(), line: info.line }
-}
-
-/// Opens the file behind a mapping: by the mapping itself, which works for deleted files and in any
-/// mount namespace but needs a capability (`CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`), or else by its
-/// path as the process sees it, if that is still the same file.
-fn open_mapped(tgid: u32, mapping: &Mapping) -> Result<File, String> {
-    let path = &mapping.path;
-    if let Ok(file) = open_regular(&format!("/proc/{tgid}/map_files/{}", mapping.map_file())) {
-        return Ok(file);
-    }
-    let file = open_regular(&format!("/proc/{tgid}/root{path}"))
-        .or_else(|_| open_regular(path))
-        .map_err(|error| format!("cannot open `{path}`: {error}"))?;
-    match file.metadata() {
-        Ok(meta) if meta.ino() == mapping.inode => Ok(file),
-        Ok(_) => Err(format!("`{path}` was replaced since it was mapped")),
-        Err(error) => Err(format!("cannot read `{path}`: {error}")),
-    }
-}
-
-/// Opens a file for reading, but no pipe or device: those may block, or do something when opened.
-fn open_regular(path: &str) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }

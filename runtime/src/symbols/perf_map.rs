@@ -24,10 +24,11 @@ impl PerfMap {
     pub fn refresh(&mut self, tgid: u32) {
         // In a container the process knows itself under another number.
         let inner = innermost_pid(tgid).unwrap_or(tgid);
-        let path = format!("/proc/{tgid}/root/tmp/perf-{inner}.map");
-        let Ok(meta) = fs::metadata(&path) else {
-            return;
-        };
+        let its_own = format!("/proc/{tgid}/root/tmp/perf-{inner}.map");
+        // Once the process is gone, the file that it left where we see it too.
+        let left = format!("/tmp/perf-{tgid}.map");
+        let found = |path: String| fs::metadata(&path).ok().map(|meta| (path, meta));
+        let Some((path, meta)) = [its_own, left].into_iter().find_map(found) else { return };
         let version = Some((meta.len(), meta.modified().ok()));
         if !meta.is_file() || meta.len() > MOST_BYTES || version == self.version {
             return;

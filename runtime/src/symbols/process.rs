@@ -1,15 +1,16 @@
 //! One process's code: its mappings as far as they were ever seen, and its resolved addresses.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::frame::{Frame, Symbol, Unresolved};
-use super::mappings::{self, Mapping};
+use super::mappings::{self, FileKey, Mapping};
 use super::module::{ModuleId, Modules, Place};
 use super::perf_map::PerfMap;
+use super::watch::Watch;
 
 /// Noted again sooner than this, a process is not looked at again.
 const NOTE_INTERVAL: Duration = Duration::from_millis(100);
@@ -23,6 +24,7 @@ pub(super) struct Process {
     /// A hash of the text that `mappings` was last made from; most looks find nothing new.
     seen: Option<u64>,
     looked: Option<Instant>,
+    watch: Option<Watch>,
     perf_map: PerfMap,
     /// By address and whether it is a return address.
     frames: HashMap<(u64, bool), Rc<Frame>>,
@@ -52,6 +54,7 @@ impl Process {
             mappings: Vec::new(),
             seen: None,
             looked: None,
+            watch: None,
             perf_map: PerfMap::default(),
             frames: HashMap::new(),
         }
@@ -62,6 +65,13 @@ impl Process {
         self.looked
     }
 
+    /// Has a thread look at it now and then.
+    pub fn watch(&mut self) {
+        if self.watch.is_none() {
+            self.watch = Watch::start(self.tgid);
+        }
+    }
+
     /// Looks at it, unless that was just done.
     pub fn note(&mut self, modules: &mut Modules) {
         if self.looked.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL) {
@@ -69,38 +79,39 @@ impl Process {
         }
     }
 
-    /// Reads its mappings. Where they overlap with what was seen before, the new ones count; what is
-    /// no longer mapped (a closed library, everything after the process ended) is kept.
+    /// Reads its mappings, and takes those that the watching thread saw.
     pub fn refresh(&mut self, modules: &mut Modules) {
         self.looked = Some(Instant::now());
+        if let Some(seen) = self.watch.as_ref().and_then(Watch::take) {
+            self.absorb(seen.mappings, seen.files, modules);
+            // What was read before that may have been replaced since.
+            self.seen = None;
+        }
         // Not readable, or empty, once the process has ended.
         let Ok(text) = fs::read(format!("/proc/{}/maps", self.tgid)) else {
             return;
         };
         let hash = hash_of(&text);
-        if text.is_empty() || self.seen == Some(hash) {
-            return;
+        if !text.is_empty() && self.seen != Some(hash) {
+            self.absorb(mappings::parse(&text), HashMap::new(), modules);
+            self.seen = Some(hash);
         }
-        let mut fresh: Vec<Mapped> = mappings::parse(&text)
-            .into_iter()
-            .map(|mapping| {
-                let backing = match &*mapping.path {
-                    "[vdso]" => Backing::Vdso,
-                    _ if mapping.inode != 0 => Backing::File(modules.open(self.tgid, &mapping)),
-                    _ => Backing::Anonymous,
-                };
-                Mapped { mapping, backing }
-            })
-            .collect();
-        let changed = !self.mappings.is_empty() && replaces(&self.mappings, &fresh);
-        let kept = self.mappings.drain(..).filter(|old| !overlaps(&fresh, &old.mapping)).collect::<Vec<_>>();
-        fresh.extend(kept);
-        fresh.sort_by_key(|m| m.mapping.range.start);
-        self.mappings = fresh;
-        self.seen = Some(hash);
-        if changed {
+    }
+
+    fn absorb(&mut self, mappings: Vec<Mapping>, mut files: HashMap<FileKey, File>, modules: &mut Modules) {
+        let mapped = |mapping: Mapping| {
+            let backing = match &*mapping.path {
+                "[vdso]" => Backing::Vdso,
+                _ if mapping.inode != 0 => Backing::File(modules.open(self.tgid, &mapping, &mut files)),
+                _ => Backing::Anonymous,
+            };
+            Mapped { mapping, backing }
+        };
+        let fresh: Vec<Mapped> = mappings.into_iter().map(mapped).collect();
+        if replaces(&self.mappings, &fresh) {
             self.frames.clear();
         }
+        self.mappings = mappings::merge(std::mem::take(&mut self.mappings), fresh, |m| &m.mapping);
     }
 
     /// Resolves a stack, innermost frame first.
@@ -200,12 +211,6 @@ fn hash_of(text: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text);
     hasher.finish()
-}
-
-/// Whether any of `sorted` overlaps a mapping.
-fn overlaps(sorted: &[Mapped], with: &Mapping) -> bool {
-    let after = sorted.partition_point(|m| m.mapping.range.end <= with.range.start);
-    sorted.get(after).is_some_and(|m| m.mapping.range.start < with.range.end)
 }
 
 /// Whether fresh mappings put something else where old ones were, so that what was resolved may be wrong.

@@ -19,8 +19,8 @@ use std::rc::Rc;
 
 use memql_compiler::target::{FactError, UserFile};
 use object::elf::{
-    FileHeader32, FileHeader64, PF_X, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC,
-    Versym,
+    FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC,
+    STT_GNU_IFUNC, Versym,
 };
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::read::{ReadCache, ReadRef, SectionIndex};
@@ -44,7 +44,8 @@ impl SymbolTables {
         let mut all: BTreeMap<&str, (u8, u64)> = BTreeMap::new();
         for symbol in symbols.all.iter().filter(|s| s.function) {
             let (name, rank) = symbols.name_and_rank(symbol);
-            let (Ok(name), Some(offset)) = (std::str::from_utf8(name), symbols.file_offset(symbol.value)) else {
+            let (Ok(name), Some(offset)) = (std::str::from_utf8(name), symbols.file_offset(symbol.value))
+            else {
                 continue;
             };
             let known = all.entry(name).or_insert((rank, offset));
@@ -61,7 +62,8 @@ impl SymbolTables {
     /// If the file cannot be read or is not ELF.
     pub fn function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
         let symbols = self.of(&file.path, &file.shown_path)?;
-        let found = symbols.best(name, |symbol| symbol.function.then(|| symbols.file_offset(symbol.value)).flatten());
+        let found =
+            symbols.best(name, |symbol| symbol.function.then(|| symbols.file_offset(symbol.value)).flatten());
         Ok(found)
     }
 
@@ -80,6 +82,24 @@ impl SymbolTables {
         let symbols = Rc::new(Symbols::read(path, shown)?);
         self.by_path.borrow_mut().insert(path.to_owned(), symbols.clone());
         Ok(symbols)
+    }
+}
+
+/// Whether a loader starts the program (`PT_INTERP`), as it does unless the program is static; `None` if it
+/// cannot be read.
+pub fn has_loader(path: &str) -> Option<bool> {
+    fn interpreted<'d, E: FileHeader<Endian = Endianness>>(
+        data: impl ReadRef<'d>,
+    ) -> object::read::Result<bool> {
+        let header = E::parse(data)?;
+        let endian = header.endian()?;
+        Ok(header.program_headers(endian, data)?.iter().any(|h| h.p_type(endian) == PT_INTERP))
+    }
+    let data = ReadCache::new(File::open(path).ok()?);
+    match FileKind::parse(&data).ok()? {
+        FileKind::Elf64 => interpreted::<FileHeader64<Endianness>>(&data).ok(),
+        FileKind::Elf32 => interpreted::<FileHeader32<Endianness>>(&data).ok(),
+        _ => None,
     }
 }
 

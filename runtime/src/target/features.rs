@@ -3,6 +3,7 @@
 //! Questions are asked from the newest feature down. A kernel that has a helper has all with smaller
 //! numbers, since the numbers are given in order; so most kernels need three tries, some 50 µs each.
 
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use libbpf_sys as sys;
@@ -68,12 +69,20 @@ const fn mov(dst: u8, imm: i32) -> Insn {
     insn(0xb7, dst, 0, 0, imm)
 }
 
-/// Whether a kprobe program of these instructions loads.
-fn loads(insns: &[Insn]) -> bool {
-    load(insns, 0).is_some()
+/// Loads the smallest program there is.
+///
+/// # Errors
+/// The kernel's answer: without the right to load programs, all questions here read as "no".
+pub fn smallest_program() -> io::Result<()> {
+    load(&[mov(0, 0), EXIT], 0).map(drop)
 }
 
-fn load(insns: &[Insn], expected_attach_type: sys::bpf_attach_type) -> Option<OwnedFd> {
+/// Whether a kprobe program of these instructions loads.
+fn loads(insns: &[Insn]) -> bool {
+    load(insns, 0).is_ok()
+}
+
+fn load(insns: &[Insn], expected_attach_type: sys::bpf_attach_type) -> io::Result<OwnedFd> {
     let mut opts = sys::bpf_prog_load_opts {
         sz: size_of::<sys::bpf_prog_load_opts>() as u64,
         expected_attach_type,
@@ -89,7 +98,10 @@ fn load(insns: &[Insn], expected_attach_type: sys::bpf_attach_type) -> Option<Ow
             insns.len() as u64,
             &mut opts,
         );
-        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd))
+        match fd {
+            0.. => Ok(OwnedFd::from_raw_fd(fd)),
+            errno => Err(io::Error::from_raw_os_error(-errno)),
+        }
     }
 }
 
@@ -98,7 +110,7 @@ fn load(insns: &[Insn], expected_attach_type: sys::bpf_attach_type) -> Option<Ow
 /// address that is no string EFAULT. (A name that is no function would do as well, but looking it
 /// up takes the kernel tens of milliseconds.)
 fn multi_link(kind: sys::bpf_attach_type) -> bool {
-    let Some(program) = load(&[mov(0, 0), EXIT], kind) else { return false };
+    let Ok(program) = load(&[mov(0, 0), EXIT], kind) else { return false };
     let mut opts =
         sys::bpf_link_create_opts { sz: size_of::<sys::bpf_link_create_opts>() as u64, ..Default::default() };
     let offset = 0u64;

@@ -4,8 +4,10 @@
 //! `PATH` or a library: `libc` is the C library, whichever file that is. For a process (`-p`, `-c`) files
 //! are those that it sees, and libraries those that it has mapped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use memql_compiler::providers::glob;
@@ -22,48 +24,46 @@ const LIBRARY_FOLDERS: [&str; 6] =
 /// # Errors
 /// If a folder or the process's list of files cannot be read.
 pub fn find(name: &str, pid: Option<u32>) -> Result<Vec<UserFile>, FactError> {
-    let view = View { pid };
-    let paths = if name.contains('/') {
-        view.expand(name)?
-    } else {
-        let mapped = view.mapped(name)?;
-        if mapped.is_empty() {
-            view.program(name).or_else(|| view.library(name)).into_iter().collect()
-        } else {
-            mapped
-        }
-    };
-    Ok(paths.into_iter().map(|path| view.file(&path)).collect())
+    let view = View::of(pid);
+    if name.contains('/') {
+        return Ok(view.expand(name)?.iter().map(|path| view.file(path)).collect());
+    }
+    let mapped = view.mapped(name)?;
+    if !mapped.is_empty() {
+        return Ok(mapped);
+    }
+    if is_library("libc.so", name)
+        && let Some(program) = view.static_program()
+    {
+        return Ok(vec![program]);
+    }
+    let found = view.program(name).or_else(|| view.library(name));
+    Ok(found.iter().map(|path| view.file(path)).collect())
 }
 
 /// How the traced process sees files.
 struct View {
     pid: Option<u32>,
+    /// The process's root folder, where it is not memql's own.
+    root: Option<PathBuf>,
 }
 
 impl View {
+    fn of(pid: Option<u32>) -> View {
+        // Paths without the process's number in them are shorter and outlive it.
+        let other = pid.filter(|pid| !same_root(*pid));
+        View { pid, root: other.map(|pid| Path::new("/proc").join(pid.to_string()).join("root")) }
+    }
+
     /// Where memql finds a file of the process.
     fn open_path(&self, path: &Path) -> PathBuf {
-        match self.pid {
-            Some(pid) if path.is_absolute() && !self.same_root(pid) => {
-                let inside = path.strip_prefix("/").unwrap_or(path);
-                Path::new("/proc").join(pid.to_string()).join("root").join(inside)
-            }
-            _ => path.to_owned(),
+        match &self.root {
+            Some(root) if path.is_absolute() => inside(root, path),
+            Some(_) | None => path.to_owned(),
         }
     }
 
-    /// Whether the process's root is memql's own, so that its paths are shorter and outlive it.
-    fn same_root(&self, pid: u32) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let id = |path: &str| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-        let same_mounts = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()
-            == std::fs::read_link("/proc/self/ns/mnt").ok();
-        same_mounts && id(&format!("/proc/{pid}/root")) == id("/proc/self/root")
-    }
-
     fn file(&self, path: &Path) -> UserFile {
-        let text = |p: &Path| p.to_string_lossy().into_owned();
         UserFile { path: text(&self.open_path(path)), shown_path: text(path) }
     }
 
@@ -109,21 +109,33 @@ impl View {
         Ok(found)
     }
 
-    /// Files that the process has mapped and that the name means.
-    fn mapped(&self, name: &str) -> Result<Vec<PathBuf>, FactError> {
+    /// Files of code that the process has mapped and that the name means. A file that was deleted or
+    /// replaced meanwhile is opened as the process has it.
+    fn mapped(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
         let Some(pid) = self.pid else { return Ok(Vec::new()) };
         let list = format!("/proc/{pid}/maps");
         let maps =
             std::fs::read_to_string(&list).map_err(|e| refused(&format!("cannot read `{list}`"), &e))?;
-        let paths: BTreeSet<&str> = maps
-            .lines()
-            .filter_map(|line| line.find('/').map(|at| line[at..].trim_end_matches(" (deleted)")))
-            .collect();
-        let means = |path: &&&str| {
-            let file = path.rsplit('/').next().unwrap_or(path);
-            file == name || is_library(file, name)
-        };
-        Ok(paths.iter().filter(means).map(PathBuf::from).collect())
+        let mut found = BTreeMap::new();
+        for mapping in maps.lines().filter_map(Mapping::parse).filter(|m| m.code) {
+            let file = mapping.path.rsplit('/').next().unwrap_or(mapping.path);
+            if file == name || is_library(file, name) || (glob::is_pattern(name) && glob::matches(name, file))
+            {
+                let mut known = self.file(Path::new(mapping.path));
+                if mapping.deleted {
+                    known.path = format!("/proc/{pid}/map_files/{}", mapping.range);
+                }
+                found.entry(mapping.path).or_insert(known);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The process's own program if no loader starts it, so that its C library is a part of it.
+    fn static_program(&self) -> Option<UserFile> {
+        let link = format!("/proc/{}/exe", self.pid?);
+        let path = std::fs::read_link(&link).ok()?;
+        (!super::elf::has_loader(&link)?).then(|| self.file(&path))
     }
 
     /// A program in `PATH`.
@@ -184,6 +196,65 @@ impl View {
     }
 }
 
+/// A line of `/proc/PID/maps` that names a file.
+struct Mapping<'a> {
+    /// `START-END` in hexadecimal.
+    range: &'a str,
+    code: bool,
+    path: &'a str,
+    deleted: bool,
+}
+
+impl Mapping<'_> {
+    fn parse(line: &str) -> Option<Mapping<'_>> {
+        let path = &line[line.find('/')?..];
+        let mut words = line.split(' ');
+        let (range, rights) = (words.next()?, words.next()?);
+        let (path, deleted) = path.strip_suffix(" (deleted)").map_or((path, false), |path| (path, true));
+        Some(Mapping { range, code: rights.contains('x'), path, deleted })
+    }
+}
+
+/// Whether a process's root and mounts are memql's own.
+fn same_root(pid: u32) -> bool {
+    let id = |path: &str| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let pid = pid.to_string();
+    mounts(&pid) == mounts("self") && id(&format!("/proc/{pid}/root")) == id("/proc/self/root")
+}
+
+/// A path of another root folder, its symbolic links followed as they are meant there: the kernel
+/// would follow absolute ones from memql's own root.
+fn inside(root: &Path, path: &Path) -> PathBuf {
+    /// `MAXSYMLINKS` (include/linux/namei.h)
+    const MAX_LINKS: u32 = 40;
+    let mut links = 0;
+    let mut left: Vec<OsString> = path.iter().rev().map(OsString::from).collect();
+    let mut found = PathBuf::new();
+    while let Some(part) = left.pop() {
+        match part.to_str() {
+            Some("/") => found = PathBuf::new(),
+            Some(".") => {}
+            Some("..") => drop(found.pop()),
+            Some(_) | None => {
+                found.push(&part);
+                if links < MAX_LINKS
+                    && let Ok(target) = std::fs::read_link(root.join(&found))
+                {
+                    links += 1;
+                    found.pop();
+                    left.extend(target.iter().rev().map(OsString::from));
+                }
+            }
+        }
+    }
+    root.join(found)
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 /// Whether a file's name is that of a library: `libc` means `libc.so.6`, `libc-2.31.so`, `libc.so`, and
 /// musl's `libc.musl-x86_64.so.1`; a name with a version means that version.
 fn is_library(file: &str, name: &str) -> bool {
@@ -230,6 +301,52 @@ mod tests {
         }
         assert!(is_library("libssl.so.3", "libssl.so.3"));
         assert!(!is_library("libssl.so.3", "libssl.so.1"));
+    }
+
+    #[test]
+    fn lines_of_maps_tell_code_and_deleted_files() {
+        let line = "7f00-7f10 r-xp 00001000 fe:00 123                        /usr/lib/libc.so.6 (deleted)";
+        let m = Mapping::parse(line).expect("it names a file");
+        assert_eq!((m.range, m.code, m.path, m.deleted), ("7f00-7f10", true, "/usr/lib/libc.so.6", true));
+        assert!(Mapping::parse("7f00-7f10 rw-p 00000000 00:00 0 ").is_none());
+        assert!(!Mapping::parse("7f00-7f10 r--p 00000000 fe:00 1 /a b").expect("it names a file").code);
+    }
+
+    #[test]
+    fn links_of_another_root_are_followed_there() {
+        let root = std::env::temp_dir().join(format!("memql-root-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("usr/lib")).expect("the temporary folder can be written");
+        std::fs::create_dir_all(root.join("etc")).expect("the temporary folder can be written");
+        std::fs::write(root.join("usr/lib/real"), "").expect("the temporary folder can be written");
+        let link = |target: &str, at: &str| {
+            std::os::unix::fs::symlink(target, root.join(at)).expect("the temporary folder can be written");
+        };
+        link("/usr/lib", "lib");
+        link("/etc/choice", "usr/lib/absolute");
+        link("../usr/lib/real", "etc/choice");
+        link("loop", "etc/loop");
+        let real = root.join("usr/lib/real");
+        assert_eq!(inside(&root, Path::new("/lib/absolute")), real);
+        assert_eq!(inside(&root, Path::new("/../../lib/./real")), real);
+        inside(&root, Path::new("/etc/loop"));
+        std::fs::remove_dir_all(&root).expect("it was made above");
+    }
+
+    #[test]
+    fn a_wildcard_takes_every_file_of_code_that_the_process_has_mapped() {
+        let found = find("*", Some(std::process::id())).expect("own maps can be read");
+        assert!(found.len() >= 3, "the program, the C library, the loader: {found:?}");
+        assert!(found.iter().all(|file| is_elf(Path::new(&file.path))), "{found:?}");
+    }
+
+    #[test]
+    fn programs_and_libraries_are_found_without_a_process() {
+        for name in ["libc", "sh", "/bin/s[h]"] {
+            let found = find(name, None).expect("folders can be read");
+            assert!(found.iter().any(|file| is_elf(Path::new(&file.path))), "{name}: {found:?}");
+        }
+        assert_eq!(find("libnosuchlibrary", None), Ok(Vec::new()));
+        assert_eq!(find("/no/such/*", None), Ok(Vec::new()));
     }
 
     #[test]

@@ -162,7 +162,8 @@ mod tests {
             \tfield:__data_loc __u8[] buf;\toffset:64;\tsize:4;\tsigned:0;\n\
             \tfield:unsigned long ip[0];\toffset:72;\tsize:0;\tsigned:0;\n";
         let forms: Vec<_> = fields(others).into_iter().map(|f| f.1).collect();
-        let (array, loc) = (|len| FieldForm::Array { len, is_char: false }, FieldForm::DataLoc { is_char: false });
+        let (array, loc) =
+            (|len| FieldForm::Array { len, is_char: false }, FieldForm::DataLoc { is_char: false });
         assert_eq!(forms, [array(28), FieldForm::Int, FieldForm::Int, array(16), loc, loc, array(0)]);
     }
 

@@ -26,6 +26,8 @@ mod kernel_btf;
 mod kinds;
 mod tracefs;
 
+pub(crate) use features::smallest_program;
+
 use functions::KernelFunctions;
 use tracefs::Tracefs;
 

@@ -25,8 +25,13 @@ impl Tracefs {
     /// If it is not mounted and the kernel refuses another instance.
     pub fn open() -> Result<Tracefs, FactError> {
         for root in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
-            if Path::new(root).join("events").is_dir() {
-                return Ok(Tracefs { root: root.into(), _mount: None });
+            match std::fs::metadata(Path::new(root).join("events")) {
+                Ok(_) => return Ok(Tracefs { root: root.into(), _mount: None }),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(refused(&format!("cannot read tracefs in `{root}`"), &error));
+                }
+                // Not mounted here.
+                Err(_) => {}
             }
         }
         let mount = private_instance().map_err(|error| {

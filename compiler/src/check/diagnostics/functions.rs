@@ -60,13 +60,8 @@ pub(crate) fn gives_no_value(name: &Name, span: Span) -> Diagnostic {
 
 /// E0604: an argument that must be written out.
 pub(crate) fn not_a_literal(name: &Name, what: &str, span: Span) -> Diagnostic {
-    Diagnostic::error(
-        "E0604",
-        format!("{what} of `{}` must be a constant string", name.text),
-        span,
-        "known only when the script runs",
-    )
-    .help("write it in quotes")
+    let title = format!("{what} of `{}` must be a constant string", name.text);
+    Diagnostic::error("E0604", title, span, "expected text in quotes")
 }
 
 /// E0604: an argument that must be a constant number.
@@ -115,7 +110,12 @@ pub(crate) fn needs_unsafe(name: &Name, span: Span) -> Diagnostic {
 /// E0607: something that is no address.
 pub(crate) fn not_an_address(name: &Name, value: &Expr) -> Diagnostic {
     let title = format!("`{}` takes an address, not `{}`", name.text, value.ty);
-    Diagnostic::error("E0607", title, value.span, "expected a pointer or a 64-bit integer")
+    let finding = Diagnostic::error("E0607", title, value.span, "expected a pointer or a 64-bit integer");
+    match value.ty {
+        Type::Str { .. } => finding.help("this is text already: print it with `%s`"),
+        Type::Struct(_) => finding.help("take its address: `&...`"),
+        _ => finding,
+    }
 }
 
 /// E0607: something that is no text.

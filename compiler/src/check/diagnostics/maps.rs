@@ -10,6 +10,11 @@ fn shown(name: &str) -> String {
     format!("map `@{name}`")
 }
 
+/// Types of stacks look alike; what differs may be how they print.
+fn stacks_differ(finding: Diagnostic, same_kind: bool) -> Diagnostic {
+    if same_kind { finding.note("the two stacks print in different modes") } else { finding }
+}
+
 /// E0501: a key of another type or number of parts than the map has.
 pub(crate) fn key_mismatch(name: &Name, has: &Type, gets: &Type, at: Span, first: Span) -> Diagnostic {
     let title = format!("{} has keys of `{has}`, not `{gets}`", shown(&name.text));
@@ -20,6 +25,7 @@ pub(crate) fn key_mismatch(name: &Name, has: &Type, gets: &Type, at: Span, first
             finding.note(format!("its keys have {} parts, this one has {}", a.len(), b.len()))
         }
         (Type::Str { .. }, Type::Ptr { .. }) => finding.help("read the text that it points to: `str(...)`"),
+        (Type::Stack(a), Type::Stack(b)) => stacks_differ(finding, a.user == b.user),
         _ => finding,
     }
 }
@@ -35,6 +41,7 @@ pub(crate) fn value_mismatch(name: &Name, has: &Type, gets: &Type, at: Span, fir
         }
         (_, Type::Agg(_)) => finding.help("use another map for the aggregation"),
         (Type::Str { .. }, Type::Ptr { .. }) => finding.help("read the text that it points to: `str(...)`"),
+        (Type::Stack(a), Type::Stack(b)) => stacks_differ(finding, a.user == b.user).help("use another map"),
         _ => finding.help("use another map"),
     }
 }

@@ -23,6 +23,12 @@ pub(crate) mod unsupported;
 use crate::attach::ProgramKind;
 use crate::diagnostic::Diagnostic;
 
+/// Whether a finding is about the kernel or the files that a script runs on, rather than about the script.
+pub(crate) fn depends_on_target(code: &str) -> bool {
+    const CODES: &[&str] = &["E0205", "E0209", "E0214", "E0215", "E0305", "E0307", "E0308", "E0611", "E0802"];
+    CODES.contains(&code)
+}
+
 /// Names in backticks, with commas: `` `a`, `b` ``.
 fn quoted<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let quoted: Vec<String> = names.into_iter().map(|n| format!("`{}`", n.as_ref())).collect();

@@ -3,6 +3,7 @@
 use memql_grammar::ast::{self, AttachSpec, Name, Span};
 
 use super::{did_you_mean, kind_name, list_note, quoted};
+use crate::arch::Registers;
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::diagnostic::{Diagnostic, Severity, similar};
 use crate::target::FactError;
@@ -64,7 +65,7 @@ pub(crate) fn fact(span: Span, error: &FactError) -> Diagnostic {
 }
 
 /// E0206: none of an attach point's alternatives exists here; each one's reason is listed.
-pub(crate) fn no_alternative(span: Span, reasons: Vec<Box<Diagnostic>>) -> Diagnostic {
+pub(crate) fn no_alternative(span: Span, reasons: Vec<Diagnostic>) -> Diagnostic {
     let mut finding = Diagnostic::error(
         NO_ALTERNATIVE,
         "none of these attach points can be used here",
@@ -157,10 +158,29 @@ pub(crate) fn returns_nothing(function: &str, span: Span, at: Span) -> Diagnosti
 }
 
 /// E0208: an argument that the calling convention does not pass in a register.
-pub(crate) fn argument_not_in_register(n: usize, registers: usize, span: Span) -> Diagnostic {
-    Diagnostic::error("E0208", format!("`arg{n}` is not passed in a register"), span, "beyond the registers")
-        .note(format!("the first {registers} arguments are: `arg0` to `arg{}`", registers.saturating_sub(1)))
-        .help("use an `fentry` probe, which knows all arguments by name")
+pub(crate) fn argument_not_in_register(
+    n: usize,
+    registers: &Registers,
+    kernel: bool,
+    span: Span,
+) -> Diagnostic {
+    let passed = registers.arguments.len();
+    let offset = n.saturating_sub(passed) * 8 + registers.first_stack_argument as usize;
+    let read = format!("`*(uint64 *)(reg(\"sp\") + {offset})`");
+    let finding = Diagnostic::error(
+        "E0208",
+        format!("`arg{n}` is not passed in a register"),
+        span,
+        "beyond the registers",
+    )
+    .note(format!("the first {passed} arguments are: `arg0` to `arg{}`", passed.saturating_sub(1)));
+    if kernel {
+        finding.help(format!(
+            "use an `fentry` probe, which knows all arguments by name, or read the stack: {read}"
+        ))
+    } else {
+        finding.help(format!("read it from the stack, when the function is entered: {read}"))
+    }
 }
 
 /// E0208: an argument that the event does not have.

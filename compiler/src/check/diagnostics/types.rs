@@ -320,7 +320,8 @@ pub(crate) fn no_address(span: Span) -> Diagnostic {
 /// E0418: something else where an integer belongs.
 pub(crate) fn expected_integer(value: &Expr) -> Diagnostic {
     let title = format!("expected an integer, found `{}`", value.ty);
-    integer_help(Diagnostic::error("E0418", title, value.span, "not an integer"), &value.ty)
+    let finding = Diagnostic::error("E0418", title, value.span, "not an integer");
+    if matches!(value.ty, Type::Str { .. }) { finding } else { integer_help(finding, &value.ty) }
 }
 
 /// E0419: `string` for something that is none.

@@ -1,6 +1,6 @@
 //! Aggregations: what a map keeps of many values.
 
-use super::{Call, Checks, Entry};
+use super::{Call, Checks, Entry, Made};
 use crate::check::Checker;
 use crate::check::diagnostics::functions as errors;
 use crate::hir::Expr;
@@ -30,9 +30,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     .takes(4, 4),
 ];
 
-type Made = Option<(Agg, Option<Expr>)>;
-
-fn count(_: &mut Checker<'_>, _: &Call<'_>) -> Made {
+fn count(_: &mut Checker<'_>, _: &Call<'_>) -> Option<Made> {
     Some((Agg::Count, None))
 }
 
@@ -47,32 +45,32 @@ fn operand(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<(Expr, bool)> {
     Some((checker.convert(value, &Type::Int { bits: 64, signed })?, signed))
 }
 
-fn of(checker: &mut Checker<'_>, call: &Call<'_>, agg: fn(bool) -> Agg) -> Made {
+fn of(checker: &mut Checker<'_>, call: &Call<'_>, agg: fn(bool) -> Agg) -> Option<Made> {
     let (value, signed) = operand(checker, call)?;
     Some((agg(signed), Some(value)))
 }
 
-fn sum(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn sum(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     of(checker, call, |signed| Agg::Sum { signed })
 }
 
-fn min(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn min(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     of(checker, call, |signed| Agg::Min { signed })
 }
 
-fn max(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn max(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     of(checker, call, |signed| Agg::Max { signed })
 }
 
-fn avg(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn avg(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     of(checker, call, |signed| Agg::Avg { signed })
 }
 
-fn stats(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn stats(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     of(checker, call, |signed| Agg::Stats { signed })
 }
 
-fn hist(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn hist(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     let value = operand(checker, call);
     let bits = match call.args.get(1) {
         None => 0,
@@ -87,7 +85,7 @@ fn hist(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
 /// The most steps an `lhist` may have, as in bpftrace.
 const MAX_STEPS: i128 = 1000;
 
-fn lhist(checker: &mut Checker<'_>, call: &Call<'_>) -> Made {
+fn lhist(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     let value = operand(checker, call);
     let min = checker.constant_integer(call, 1, "the lower end");
     let max = checker.constant_integer(call, 2, "the upper end");

@@ -51,6 +51,9 @@ pub(crate) struct Call<'s> {
     pub span: Span,
 }
 
+/// An aggregation and its operand; `count()` has none.
+pub(crate) type Made = (Agg, Option<Expr>);
+
 /// How a call is checked, by what it gives.
 #[derive(Clone, Copy)]
 pub(crate) enum Checks {
@@ -59,7 +62,7 @@ pub(crate) enum Checks {
     /// Nothing: a statement.
     Effect(fn(&mut Checker<'_>, &Call<'_>) -> Option<StmtKind>),
     /// An aggregation, which can only be assigned to a map.
-    Aggregation(fn(&mut Checker<'_>, &Call<'_>) -> Option<(Agg, Option<Expr>)>),
+    Aggregation(fn(&mut Checker<'_>, &Call<'_>) -> Option<Made>),
 }
 
 impl Entry {

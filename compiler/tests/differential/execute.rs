@@ -1,0 +1,183 @@
+//! Executes a module: in the interpreter, or its object in the kernel.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use libbpf_rs::{MapCore, MapFlags, ObjectBuilder, ProgramInput, RingBufferBuilder};
+use memql_compiler::interpret::{Element, Event, Machine, Task, World};
+use memql_compiler::ir::{MapKind, Module};
+
+use crate::generate::USER_BYTES;
+
+/// What programs left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What each program returned.
+    pub returned: Vec<u32>,
+    /// The events of each program.
+    pub events: Vec<Vec<Event>>,
+    /// The elements of each map, sorted by key.
+    pub maps: BTreeMap<String, Vec<Element>>,
+    pub bss: Vec<u8>,
+}
+
+/// The place and time that all executions see.
+pub struct Scene {
+    pub world: World,
+    /// Where [`USER_BYTES`] are in this process; after them there is nothing.
+    pub user_address: u64,
+    /// Time spent: compiling, interpreting, in the kernel.
+    pub seconds: Cell<[f64; 3]>,
+}
+
+impl Scene {
+    /// The current thread on CPU 0, to which it is bound from now on.
+    pub fn new() -> Scene {
+        bind_to_first_cpu();
+        let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("a thread knows its name");
+        // SAFETY: these calls take nothing and cannot fail.
+        let (tid, uid, gid) = unsafe { (libc::gettid() as u32, libc::getuid(), libc::getgid()) };
+        let pid = std::process::id();
+        let task = Task { pid, tid, uid, gid, comm: comm.trim_end().to_owned(), ..Task::default() };
+        let user_address = place_user_bytes();
+        let cpus = libbpf_rs::num_possible_cpus().expect("the kernel tells its CPUs") as u32;
+        let mut world = World { task, cpus, cpu: 0, ..World::default() };
+        world.user.put(user_address, USER_BYTES);
+        Scene { world, user_address, seconds: Cell::new([0.0; 3]) }
+    }
+
+    /// Does something and adds the time it takes.
+    pub fn timed<T>(&self, what: usize, f: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = f();
+        let mut seconds = self.seconds.get();
+        seconds[what] += start.elapsed().as_secs_f64();
+        self.seconds.set(seconds);
+        result
+    }
+}
+
+/// Puts [`USER_BYTES`] before memory that cannot be read; gives their address.
+fn place_user_bytes() -> u64 {
+    let page = 4096;
+    // SAFETY: two new pages of this process's own, of which the first is written within its bounds.
+    unsafe {
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let pages = libc::mmap(std::ptr::null_mut(), 2 * page, access, flags, -1, 0);
+        assert_ne!(pages, libc::MAP_FAILED, "there are two pages of memory");
+        let start = pages.cast::<u8>().add(page - USER_BYTES.len());
+        start.copy_from_nonoverlapping(USER_BYTES.as_ptr(), USER_BYTES.len());
+        assert_eq!(libc::mprotect(pages.cast::<u8>().add(page).cast(), page, libc::PROT_NONE), 0);
+        start as u64
+    }
+}
+
+fn bind_to_first_cpu() {
+    // SAFETY: the set is plain data and lives during the call.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    assert_eq!(result, 0, "a thread may be bound to CPU 0");
+}
+
+/// Runs all programs of a module in order in the interpreter.
+pub fn interpret(module: &Module, world: &World) -> Result<Outcome, String> {
+    let mut machine = Machine::new(module, world.clone());
+    let mut outcome = Outcome::default();
+    for program in 0..module.programs.len() {
+        let returned = machine.run(program, &[]).map_err(|trap| format!("{trap}\n"))?;
+        outcome.returned.push(returned as u32);
+        outcome.events.push(machine.take_events());
+    }
+    for (map, def) in &module.maps {
+        if def.kind != MapKind::RingBuf {
+            outcome.maps.insert(def.name.clone(), machine.elements(map));
+        }
+    }
+    outcome.bss = machine.bss();
+    Ok(outcome)
+}
+
+/// Why the kernel did not execute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The kernel verifier gave up, or the program has too many instructions.
+    TooComplex(String),
+    /// The kernel verifier or libbpf refuses the object, with the end of the log.
+    Rejected(String),
+}
+
+/// Loads an object and runs all programs of its module in order.
+pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
+    LOG.lock().expect("no holder panics").clear();
+    let refused = |error: libbpf_rs::Error| {
+        let log = LOG.lock().expect("no holder panics").clone();
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        let tail: String = tail.into_iter().rev().map(|line| format!("{line}\n")).collect();
+        let complex = ["too large", "too complex", "too many", "Argument list too long"];
+        match complex.iter().any(|words| log.contains(words)) {
+            true => Refused::TooComplex(tail),
+            false => Refused::Rejected(format!("{error}\n{tail}")),
+        }
+    };
+    let loaded = ObjectBuilder::default().open_memory(object).and_then(|open| open.load()).map_err(refused)?;
+    let events: Rc<RefCell<Vec<Event>>> = Rc::default();
+    let rings: Vec<_> = loaded.maps().filter(|m| m.map_type() == libbpf_rs::MapType::RingBuf).collect();
+    let mut builder = RingBufferBuilder::new();
+    for ring in &rings {
+        let events = Rc::clone(&events);
+        let keep = move |bytes: &[u8]| {
+            events.borrow_mut().push(Event { bytes: bytes.to_vec(), written: vec![true; bytes.len()] });
+            0
+        };
+        builder.add(ring, keep).map_err(refused)?;
+    }
+    let consumer = if rings.is_empty() { None } else { Some(builder.build().map_err(refused)?) };
+    let mut outcome = Outcome::default();
+    for program in &module.programs {
+        let found = loaded.progs_mut().find(|p| p.name().to_string_lossy() == program.name);
+        let found = found.ok_or_else(|| Refused::Rejected(format!("there is no program {}", program.name)))?;
+        let output = found.test_run(ProgramInput::default()).map_err(refused)?;
+        outcome.returned.push(output.return_value);
+        if let Some(consumer) = &consumer {
+            consumer.consume().map_err(refused)?;
+        }
+        outcome.events.push(std::mem::take(&mut *events.borrow_mut()));
+    }
+    for map in loaded.maps() {
+        let name = map.name().to_string_lossy().into_owned();
+        if name.ends_with(".bss") {
+            outcome.bss = map.lookup(&0u32.to_le_bytes(), MapFlags::ANY).map_err(refused)?.unwrap_or_default();
+        } else if map.map_type() != libbpf_rs::MapType::RingBuf {
+            outcome.maps.insert(name, elements(&map).map_err(refused)?);
+        }
+    }
+    Ok(outcome)
+}
+
+fn elements(map: &libbpf_rs::Map<'_>) -> libbpf_rs::Result<Vec<Element>> {
+    let mut elements: Vec<Element> = Vec::new();
+    for key in map.keys() {
+        let values = if map.map_type().is_percpu() {
+            map.lookup_percpu(&key, MapFlags::ANY)?
+        } else {
+            map.lookup(&key, MapFlags::ANY)?.map(|value| vec![value])
+        };
+        elements.extend(values.map(|values| (key, values)));
+    }
+    elements.sort();
+    Ok(elements)
+}
+
+static LOG: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+
+/// Keeps what libbpf says, for [`Refused`].
+pub fn keep_libbpf_quiet() {
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, text| {
+        LOG.lock().expect("no holder panics").push_str(&text);
+    })));
+}
