@@ -315,10 +315,11 @@ impl Rewriter<'_> {
             .any(|b| seen.contains(b) && self.returns(b) && !dominators.dominates(from, b))
     }
 
-    /// Whether an instruction reads an address in a moved slot, other than to pass it on unchanged.
+    /// Whether an instruction reads an address in a moved slot, other than to pass it on unchanged. An event's
+    /// reservation counts as well: between it and its end a program must not leave, as it does without scratch memory.
     fn needs(&self, inst: InstId) -> bool {
-        let mut needs = false;
         let inst = &self.function.insts[inst];
+        let mut needs = matches!(inst, Inst::Call { helper, .. } if *helper == helpers::RINGBUF_RESERVE);
         if !matches!(inst, Inst::Cast(_)) {
             inst.for_each_arg(&self.function.pool, |value| needs |= self.place(value).is_some());
         }

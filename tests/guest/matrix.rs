@@ -36,7 +36,7 @@ fn loads_on(kernel: &str) {
     }
     // and beyond loading: events arrive on each kernel
     script.push_str(
-        "traced 'calls getppid 25' -e 'tracepoint:syscalls:sys_enter_getppid { @traced = count(); }'
+        "traced 'calls getppid 25' -e 'tracepoint:syscalls:sys_enter_getppid /comm == \"calls\"/ { @traced = count(); }'
          traced 'calls umask 25' -e 'kprobe:__x64_sys_umask /comm == \"calls\"/ { @kprobed = count(); }'
          traced 'calls umask 25' -e 'fentry:__x64_sys_umask /comm == \"calls\"/ { @fentered = count(); }'
          traced 'leak 7 100 10' -e 'uprobe:libc:malloc /comm == \"leak\" && arg0 == 100/ { @uprobed = count(); }'

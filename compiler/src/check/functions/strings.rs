@@ -58,7 +58,8 @@ fn str(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let value = checker.stored_value(arg)?;
     let (cap, len) = match limit {
         None => (checker.settings.max_strlen, None),
-        Some(Length::Constant(n)) => (n, None),
+        // A length that was asked for is no loss when it is reached: it goes along.
+        Some(Length::Constant(n)) => (n, Some(Box::new(Expr::int(i64::from(n), Type::U64, call.span)))),
         Some(Length::Runtime(len)) => (checker.settings.max_strlen, Some(Box::new(len))),
     };
     if let Type::Str { cap: own } = value.ty {
