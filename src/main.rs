@@ -15,10 +15,10 @@ use args::{Args, Emit, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::compile::{Compilation, Source, compile};
 use memql_compiler::diagnostic;
-use memql_runtime::{RunOptions, info, list};
 use memql_runtime::error::RunError;
 use memql_runtime::process::{Child, Process};
 use memql_runtime::target::Running;
+use memql_runtime::{RunOptions, info, list};
 use script::Script;
 
 /// An error in the script or from the system.
@@ -88,6 +88,9 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     if let Some(pid) = args.pid {
         // Before anything is looked up in it: a process that does not exist is best named as such.
         Process::open(pid as i32)?;
+    }
+    if let Some(fd) = args.ready_fd {
+        keep_from_children(fd)?;
     }
     let child = args.command.as_deref().map(Child::start_stopped).transpose()?;
     let child_pid = child.as_ref().map(Child::pid);
@@ -162,6 +165,16 @@ fn print(bytes: &[u8]) -> Result<u8, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
         Err(error) => Err(RunError::system("cannot write to standard output", &error).into()),
     }
+}
+
+/// Marks the descriptor of `--ready-fd` as memql's own: a command of `-c` does not inherit it.
+fn keep_from_children(fd: i32) -> Result<(), RunError> {
+    // SAFETY: the call takes two numbers, and only changes a flag of a descriptor.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(RunError::system(format!("cannot use the file descriptor {fd} of `--ready-fd`"), &error))
 }
 
 /// Environment variables that set settings.

@@ -34,6 +34,7 @@ pub use functions::FuncProto;
 
 use std::ffi::CStr;
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use names::{Enumerators, NameIndex};
@@ -81,6 +82,8 @@ struct Shared {
     strings: (usize, usize),
     types: OnceLock<NameIndex>,
     functions: OnceLock<NameIndex>,
+    /// How many functions were looked for before there was an index of them.
+    function_searches: AtomicU32,
     enumerators: OnceLock<Enumerators>,
 }
 
@@ -98,6 +101,7 @@ impl Btf {
                 strings: layout.strings,
                 types: OnceLock::new(),
                 functions: OnceLock::new(),
+                function_searches: AtomicU32::new(0),
                 enumerators: OnceLock::new(),
             }),
         })
@@ -166,6 +170,13 @@ impl Btf {
         let (start, end) = self.shared.strings;
         let tail = self.bytes().get(start.saturating_add(offset as usize)..end).unwrap_or_default();
         CStr::from_bytes_until_nul(tail).map_or(&[], CStr::to_bytes)
+    }
+
+    /// Whether the string at this offset is that name, told without finding the string's end first.
+    fn is_name(&self, offset: u32, name: &[u8]) -> bool {
+        let (start, end) = self.shared.strings;
+        let tail = self.bytes().get(start.saturating_add(offset as usize)..end).unwrap_or_default();
+        tail.starts_with(name) && tail.get(name.len()) == Some(&0)
     }
 
     /// A string of the table; one that is not UTF-8 reads as empty, as no C identifier is.

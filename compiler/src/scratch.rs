@@ -25,7 +25,7 @@
 //! **Two runs on one CPU.** Programs on uprobes run in tasks that can be preempted, by tasks that hit the same
 //! probe; raw tracepoint, fentry and fexit programs can be interrupted by themselves on older kernels. Their
 //! functions have [`COPIES`] entries each, and the first word of an entry counts who wants it:
-//! whoever makes it 1 owns the entry until it takes its 1 back at a `return`; whoever finds it taken takes
+//! whoever makes it 1 owns the entry until it takes its 1 back where the code that needs it ends; whoever finds it taken takes
 //! its 1 back at once and tries the next. That excludes others with plain additions, which every kernel
 //! has. Where none is free, a counter says so and the function returns 0: nothing is overwritten, and the loss
 //! is reported. All other programs are kept from nesting by the kernel (`bpf_prog_active`, kernel/trace/
@@ -245,6 +245,13 @@ fn callback_context(helper: Helper) -> Option<usize> {
     }
 }
 
+/// An end of the code that owns an entry.
+struct End {
+    block: Block,
+    /// The number of the target to which it goes; `None` where it returns.
+    target: Option<usize>,
+}
+
 struct Rewriter<'a> {
     function: &'a mut Function,
     plan: &'a Plan,
@@ -259,18 +266,32 @@ impl Rewriter<'_> {
         let cfg = Cfg::new(self.function);
         let dominators = Dominators::new(self.function, &cfg);
         let Some((block, index)) = self.first_need(&cfg, &dominators) else { return };
-        let returns: Vec<Block> = self.function.blocks.keys().filter(|b| self.returns(*b)).collect();
+        let ends = self.ends(block, &dominators);
         let body = self.split(block, index);
         let base =
             if self.plan.guarded { self.take_entry(block, body) } else { self.look_up_entry(block, body) };
         self.replace_addresses(base);
         if self.plan.guarded {
-            for of in returns {
-                if dominators.dominates(block, of) {
-                    self.release(if of == block { body } else { of }, base);
+            for end in ends {
+                self.release(if end.block == block { body } else { end.block }, end.target, base);
+            }
+        }
+    }
+
+    /// Where what runs behind `from` only ends: its returns, and the edges to what also runs without it.
+    fn ends(&self, from: Block, dominators: &Dominators) -> Vec<End> {
+        let mut ends = Vec::new();
+        for block in self.function.blocks.keys().filter(|b| dominators.dominates(from, *b)) {
+            if self.returns(block) {
+                ends.push(End { block, target: None });
+            }
+            for (n, target) in successors(self.function, block).enumerate() {
+                if !dominators.dominates(from, target) {
+                    ends.push(End { block, target: Some(n) });
                 }
             }
         }
+        ends
     }
 
     fn returns(&self, block: Block) -> bool {
@@ -278,8 +299,7 @@ impl Rewriter<'_> {
     }
 
     /// Where the entry is looked up: before the first instruction that needs it, on every path to one, but
-    /// not in a loop. Events that a filter turns away do not get there. A guarded entry is given back where
-    /// the function returns, so every return after the look-up must know it.
+    /// not in a loop. Events that a filter turns away do not get there.
     fn first_need(&self, cfg: &Cfg, dominators: &Dominators) -> Option<(Block, usize)> {
         let needs = |inst: &InstId| self.needs(*inst);
         let users =
@@ -289,30 +309,12 @@ impl Rewriter<'_> {
         let rest: Vec<Block> = users.collect();
         let depth = loop_depths(self.function);
         let mut block = first;
-        while depth[block] > 0
-            || !rest.iter().all(|user| dominators.dominates(block, *user))
-            || (self.plan.guarded && self.returns_elsewhere(block, dominators))
-        {
+        while depth[block] > 0 || !rest.iter().all(|user| dominators.dominates(block, *user)) {
             block = dominators.idom(block)?;
         }
         debug_assert!(cfg.is_reachable(block));
         let insts = &self.function.blocks[block].insts;
         Some((block, insts.iter().position(needs).unwrap_or(insts.len())))
-    }
-
-    /// Whether the function can go on from `block` to a return that it can also get to without it.
-    fn returns_elsewhere(&self, from: Block, dominators: &Dominators) -> bool {
-        let mut seen = EntitySet::new();
-        let mut next = vec![from];
-        while let Some(block) = next.pop() {
-            if seen.insert(block) {
-                next.extend(successors(self.function, block));
-            }
-        }
-        self.function
-            .blocks
-            .keys()
-            .any(|b| seen.contains(b) && self.returns(b) && !dominators.dominates(from, b))
     }
 
     /// Whether an instruction reads an address in a moved slot, other than to pass it on unchanged. An event's
@@ -416,10 +418,17 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Gives the entry back before a block ends.
-    fn release(&mut self, block: Block, base: Value) {
+    /// Gives the entry back before a block returns, or on the edge to one of its targets.
+    fn release(&mut self, block: Block, target: Option<usize>, base: Value) {
         self.span = self.function.blocks[block].terminator_span;
-        self.add_to(block, base, -1);
+        let Some(target) = target else { return self.add_to(block, base, -1) };
+        let edge = self.function.add_block();
+        self.add_to(edge, base, -1);
+        let terminator = self.function.blocks[block].terminator.as_mut();
+        if let Some(target) = terminator.and_then(|t| t.targets_mut().nth(target)) {
+            let old = std::mem::replace(target, to(edge));
+            self.end(edge, Terminator::Jump(old));
+        }
     }
 
     fn add_to(&mut self, block: Block, ptr: Value, addend: i64) {

@@ -336,7 +336,7 @@ impl Generator {
         if depth == 0 || self.random.one_in(5) {
             return self.leaf();
         }
-        let value = match self.random.below(9) {
+        let value = match self.random.below(10) {
             0..=3 => {
                 let op = self.random.pick(OPS);
                 let left = self.expression(depth - 1);
@@ -364,6 +364,20 @@ impl Generator {
                 let (cond, then) = (self.expression(depth - 1), self.expression(depth - 1));
                 let otherwise = self.expression(depth - 1);
                 self.some(Inst::Select { cond, then, otherwise }, Type::I64)
+            }
+            8 => {
+                // Near the ends of what few bits can hold.
+                let (width, op) = (self.random.pick(&[Width::W8, Width::W16]), self.random.pick(OPS));
+                let max = (1i64 << width.bits()) - 1;
+                let left =
+                    self.some(Inst::Load { width, signed: false, ptr: self.context, off: 0 }, Type::I64);
+                let right =
+                    self.some(Inst::Load { width, signed: false, ptr: self.context, off: 8 }, Type::I64);
+                let left = self.some(Inst::Binary { op, left, right }, Type::I64);
+                let (cond, right) =
+                    (self.random.pick(CONDS), self.random.pick(&[-1, 0, 1, max - 1, max, max + 1]));
+                let right = self.number(right);
+                self.some(Inst::Icmp { cond, left, right }, Type::I64)
             }
             _ => {
                 let (arg, more) = (self.expression(depth - 1), self.constant());
@@ -428,7 +442,7 @@ impl Generator {
     }
 
     fn statement(&mut self, depth: u32) {
-        match self.random.below(18) {
+        match self.random.below(21) {
             0..=3 => {
                 let value = self.expression(3);
                 let variable = self.random.below(u64::from(VARIABLES)) as u32;
@@ -458,7 +472,14 @@ impl Generator {
             13 => self.call_back(),
             14 | 15 if depth < 4 => self.branch(depth),
             16 if depth < 3 => self.repeat(depth),
-            17 if depth > 0 && self.random.one_in(3) => {
+            17 => self.one_element(),
+            18 if depth < 4 => self.two_elements(),
+            19 => {
+                let variable = self.random.below(u64::from(VARIABLES)) as u32;
+                let (at, size) = (self.slot(variable, 0), self.number(8));
+                self.call(h::GET_CURRENT_COMM, &[at, size], Type::I64);
+            }
+            20 if depth > 0 && self.random.one_in(3) => {
                 // The rest of this list of statements goes to a block of its own.
                 let cond = self.expression(2);
                 let (out, on) = (self.function.add_block(), self.function.add_block());
@@ -569,9 +590,71 @@ impl Generator {
         }
     }
 
+    /// Several operations on one element, without branches between them.
+    fn one_element(&mut self) {
+        let (map, zero) = (self.map(0), self.number(0));
+        let imm = self.random.pick(&[0, 1, 2]);
+        for _ in 0..2 + self.random.below(4) {
+            let (key, part) = (self.slot(KEYS, 0), self.number(imm));
+            self.store(Width::W64, key, 0, part);
+            match self.random.below(4) {
+                0 => {
+                    self.call(h::MAP_DELETE_ELEM, &[map, key], Type::I64);
+                }
+                1 => {
+                    self.call(h::MAP_UPDATE_ELEM, &[map, key, key, zero], Type::I64);
+                }
+                _ => {
+                    let element = self.call(h::MAP_LOOKUP_ELEM, &[map, key], Type::Map);
+                    let found =
+                        self.some(Inst::Icmp { cond: Cond::Ne, left: element, right: zero }, Type::I64);
+                    self.live.push(found);
+                }
+            }
+        }
+    }
+
+    /// Reads through one address before and after a write through another, which may be the same element.
+    fn two_elements(&mut self) {
+        let (map, zero) = (self.map(0), self.number(0));
+        let join = self.function.add_block();
+        let mut elements = Vec::new();
+        for slot in [KEYS, KEYS + 1] {
+            let key = self.slot(slot, 0);
+            let part = if self.random.one_in(2) {
+                let (byte, one) = (self.load(Width::W8, self.context, 16), self.number(1));
+                self.some(Inst::Binary { op: BinaryOp::And, left: byte, right: one }, Type::I64)
+            } else {
+                self.number(1)
+            };
+            self.store(Width::W64, key, 0, part);
+            let element = self.call(h::MAP_LOOKUP_ELEM, &[map, key], Type::Map);
+            let found = self.function.add_block();
+            let (then, otherwise) =
+                (Target { block: join, args: vec![] }, Target { block: found, args: vec![] });
+            self.end(Terminator::Branch { cond: Cond::Eq, left: element, right: zero, then, otherwise });
+            self.block = found;
+            elements.push(element);
+        }
+        let live = self.live.len();
+        let before = self.load(Width::W64, elements[0], 0);
+        let value = self.expression(1);
+        self.store(Width::W64, elements[1], 0, value);
+        let after = self.load(Width::W64, elements[0], 0);
+        let sum = self.some(Inst::Binary { op: BinaryOp::Add, left: before, right: after }, Type::I64);
+        let variable = self.slot(0, 0);
+        self.store(Width::W64, variable, 0, sum);
+        self.end(Terminator::Jump(Target { block: join, args: vec![] }));
+        self.live.truncate(live);
+        self.block = join;
+    }
+
     fn access_element(&mut self, element: Value) {
         let element = if self.random.one_in(3) {
             let at = self.slot(POINTER, 0);
+            if self.random.one_in(3) {
+                self.none(Inst::MemZero { ptr: at, off: 0, len: 8 });
+            }
             self.store(Width::W64, at, 0, element);
             self.some(Inst::Load { width: Width::W64, signed: false, ptr: at, off: 0 }, Type::Map)
         } else {
@@ -629,9 +712,17 @@ impl Generator {
         self.store(Width::W64, at, 0, value);
         let (count, zero) = (self.random.below(4) as i64, self.number(0));
         let count = self.number(count);
+        let global = self.some(Inst::GlobalAddr { global: Global::from_u32(0), off: 0 }, Type::Map);
+        let before = self.load(Width::W64, global, 0);
         let callback = self.some(Inst::FnAddr(FuncRef::from_u32(1)), Type::Callback);
         self.call(h::LOOP, &[count, callback, at, zero], Type::I64);
+        let after = self.load(Width::W64, global, 0);
         let value = self.load(Width::W64, at, 0);
+        let (seen, difference) = (
+            self.some(Inst::GlobalAddr { global: Global::from_u32(1), off: 0 }, Type::Map),
+            self.some(Inst::Binary { op: BinaryOp::Sub, left: after, right: before }, Type::I64),
+        );
+        self.none(Inst::AtomicAdd { width: Width::W64, ptr: seen, off: 0, value: difference });
         self.live.push(value);
     }
 

@@ -7,6 +7,13 @@ use std::io;
 /// The answer of a failed system call in words, with its name where it has a common one.
 pub fn in_words(error: &io::Error) -> String {
     let Some(errno) = error.raw_os_error() else { return error.to_string() };
+    match errno {
+        // The C library speaks of multibyte characters here, which the kernel never means.
+        libc::EILSEQ => return "illegal byte sequence (EILSEQ)".into(),
+        // Not known to the C library.
+        ENOTSUPP => return "operation not supported (ENOTSUPP)".into(),
+        _ => {}
+    }
     let full = io::Error::from_raw_os_error(errno).to_string();
     let words = full.split(" (os error").next().unwrap_or(&full);
     let mut letters = words.chars();

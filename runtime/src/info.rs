@@ -114,12 +114,12 @@ fn facts(target: &dyn Target) -> Vec<Line> {
     let types = target
         .btf()
         .map(|btf| format!("{} types: struct fields, enumerators, typed arguments", btf.type_count()));
-    // `_stext` is in every kernel; where addresses are hidden it reads as zero and is not found.
+    // `_stext` is in every kernel.
     let symbols = target.kernel_symbol("_stext").and_then(|address| match address {
         Some(_) => Ok("`kaddr()`, and names in kernel stacks".to_owned()),
         None => Err(FactError {
-            message: "the kernel hides its addresses: kernel stacks print as numbers".into(),
-            help: Some("run as root and set kernel.kptr_restrict to 1 or 0".into()),
+            message: "kallsyms has no `_stext`: kernel stacks print as numbers".into(),
+            help: None,
         }),
     });
     vec![told("types (BTF)", types), told("symbols (kallsyms)", symbols)]

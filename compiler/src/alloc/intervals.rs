@@ -258,7 +258,7 @@ impl Builder<'_> {
         let (start, end) = (self.out.positions.start[block], self.out.positions.end(block));
         let terminator = self.out.positions.terminator[block];
         self.pieces.clear();
-        for value in liveness.at_end[block].iter() {
+        for &value in &liveness.at_end[block] {
             self.live(value, start, end);
         }
         self.hint_block_args(block);

@@ -1,6 +1,8 @@
 //! Which values are live at the ends of blocks: backward data flow to a fixed point.
 
-use cranelift_entity::{EntitySet, SecondaryMap};
+use std::collections::BTreeSet;
+
+use cranelift_entity::SecondaryMap;
 
 use super::memory::origin;
 use super::select::{Selection, Use, is_remat};
@@ -10,9 +12,9 @@ use crate::ir::{Block, Function, Value};
 #[derive(Clone, Debug, Default)]
 pub struct Liveness {
     /// At the start of a block; its own parameters are not among them.
-    pub at_start: SecondaryMap<Block, EntitySet<Value>>,
+    pub at_start: SecondaryMap<Block, BTreeSet<Value>>,
     /// At the end of a block, with what its edges pass on.
-    pub at_end: SecondaryMap<Block, EntitySet<Value>>,
+    pub at_end: SecondaryMap<Block, BTreeSet<Value>>,
 }
 
 impl Liveness {
@@ -25,7 +27,7 @@ impl Liveness {
             for &block in selection.order.iter().rev() {
                 let end = live.end_of(function, block);
                 let start = live.start_of(function, selection, block, &end);
-                changed |= count(&start) != count(&live.at_start[block]);
+                changed |= start.len() != live.at_start[block].len();
                 live.at_end[block] = end;
                 live.at_start[block] = start;
             }
@@ -33,12 +35,10 @@ impl Liveness {
         live
     }
 
-    fn end_of(&self, function: &Function, block: Block) -> EntitySet<Value> {
-        let mut end = EntitySet::new();
+    fn end_of(&self, function: &Function, block: Block) -> BTreeSet<Value> {
+        let mut end = BTreeSet::new();
         for target in function.blocks[block].terminator.iter().flat_map(|t| t.targets()) {
-            for value in self.at_start[target.block].iter() {
-                end.insert(value);
-            }
+            end.extend(&self.at_start[target.block]);
             for &arg in &target.args {
                 let arg = origin(function, arg);
                 if !is_remat(function, arg) {
@@ -54,11 +54,11 @@ impl Liveness {
         function: &Function,
         selection: &Selection,
         block: Block,
-        end: &EntitySet<Value>,
-    ) -> EntitySet<Value> {
+        end: &BTreeSet<Value>,
+    ) -> BTreeSet<Value> {
         let mut live = end.clone();
         let data = &function.blocks[block];
-        let read = |live: &mut EntitySet<Value>, uses: &[Use]| {
+        let read = |live: &mut BTreeSet<Value>, uses: &[Use]| {
             for u in uses.iter().filter(|u| !is_remat(function, u.value)) {
                 live.insert(u.value);
             }
@@ -69,18 +69,14 @@ impl Liveness {
         for &inst in data.insts.iter().rev() {
             if let Some(selected) = &selection.insts[inst] {
                 if let Some(def) = selected.result {
-                    live.remove(def.value);
+                    live.remove(&def.value);
                 }
                 read(&mut live, &selected.uses);
             }
         }
         for &param in &data.params {
-            live.remove(param);
+            live.remove(&param);
         }
         live
     }
-}
-
-fn count(set: &EntitySet<Value>) -> usize {
-    set.iter().count()
 }

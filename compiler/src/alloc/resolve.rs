@@ -223,7 +223,7 @@ impl Resolver<'_> {
         for target in targets {
             let mut moves = ParallelMoves::default();
             let start = self.intervals.positions.start[target.block];
-            for value in self.intervals.liveness.at_start[target.block].iter() {
+            for &value in &self.intervals.liveness.at_start[target.block] {
                 if let to @ Place::Reg(_) = self.place(value, start) {
                     moves.add(Source::Place(self.place(value, end - 1)), to);
                 }

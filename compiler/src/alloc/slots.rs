@@ -43,6 +43,9 @@ pub fn slot_bytes(slot: &SlotDef) -> u32 {
 
 /// The slot that a value is an address in.
 pub fn slot_of(function: &Function, value: Value) -> Option<Slot> {
+    if function.type_of(value).is_number() {
+        return None;
+    }
     match function.def(origin(function, value))? {
         Inst::SlotAddr { slot, .. } => Some(*slot),
         Inst::Binary { op: BinaryOp::Add, left, right } => {

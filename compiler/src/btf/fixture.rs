@@ -43,7 +43,7 @@ impl Builder {
         tail: &[u32],
     ) -> u32 {
         let name = self.string(name);
-        let info = u32::from(flag) << 31 | kind << 24 | vlen as u32;
+        let info = (u32::from(flag) << 31) | (kind << 24) | vlen as u32;
         for word in [name, info, word].iter().chain(tail) {
             self.types.extend(word.to_ne_bytes());
         }
@@ -63,12 +63,12 @@ impl Builder {
 
     /// An integer.
     pub(crate) fn int(&mut self, name: &str, bytes: u32, signed: bool) -> u32 {
-        self.record(1, false, name, 0, bytes, &[u32::from(signed) << 24 | bytes * 8])
+        self.record(1, false, name, 0, bytes, &[(u32::from(signed) << 24) | (bytes * 8)])
     }
 
     /// `bool`
     pub(crate) fn bool(&mut self) -> u32 {
-        self.record(1, false, "_Bool", 0, 1, &[4 << 24 | 8])
+        self.record(1, false, "_Bool", 0, 1, &[(4 << 24) | 8])
     }
 
     /// A pointer.
@@ -94,7 +94,7 @@ impl Builder {
     fn aggregate(&mut self, kind: u32, name: &str, bytes: u32, members: &[(&str, u32, u32, u32)]) -> u32 {
         let mut tail = Vec::new();
         for (name, ty, offset, bits) in members {
-            tail.extend([self.string(name), *ty, bits << 24 | offset]);
+            tail.extend([self.string(name), *ty, (bits << 24) | offset]);
         }
         self.record(kind, true, name, members.len(), bytes, &tail)
     }

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Btf;
 use super::records::{Head, Kind};
 use crate::diagnostic::similar;
+
+/// So many functions are searched for before an index of them is made.
+const MAX_SEARCHES: u32 = 4;
 
 /// What something is found by: its name space and its name.
 type Key<'a> = (Option<Kind>, &'a [u8]);
@@ -154,6 +158,12 @@ impl Btf {
     }
 
     pub(super) fn function_named(&self, name: &str) -> Option<u32> {
+        // A search costs a fifth of an index, and most scripts name one or two functions.
+        let indexed = self.shared.functions.get().is_some();
+        if !indexed && self.shared.function_searches.fetch_add(1, Relaxed) < MAX_SEARCHES {
+            let named = |head: &Head| head.kind == Kind::Func && self.is_name(head.name, name.as_bytes());
+            return self.heads().find(|(_, head)| named(head)).map(|(id, _)| id);
+        }
         let index = self
             .shared
             .functions

@@ -32,17 +32,15 @@ pub fn print(out: &mut String, module: &Module, heading: Heading<'_>, code: &Cod
     // Writing to a string cannot fail.
     let _ = writeln!(out, "{name}: {section}, {count} instructions, stack {stack}");
     let mut shown = None;
+    let mut relocations = code.relocations.iter().peekable();
     for (at, span) in &code.spans {
         let line = line_at(source, span.start as usize);
         if shown != Some(line) {
             let _ = writeln!(out, "; {}", line.1.trim());
             shown = Some(line);
         }
-        let symbol = code
-            .relocations
-            .iter()
-            .find(|(word, _)| word == at)
-            .map(|(_, symbol)| symbol_text(module, *symbol));
+        let symbol =
+            relocations.next_if(|(word, _)| word == at).map(|(_, symbol)| symbol_text(module, *symbol));
         let second = code.words.get(at + 1).copied().unwrap_or(0);
         let _ = writeln!(out, "{at:4}: {}", instruction(code.words[*at], second, *at, symbol));
     }

@@ -92,7 +92,7 @@ type Place = (SectionId, u64);
 struct Writer<'a> {
     object: Object<'a>,
     btf: Builder,
-    lines: Lines,
+    lines: Lines<'a>,
     ext: Vec<(SectionId, SectionExt)>,
     maps: Vec<SymbolId>,
     bss: Option<SectionId>,
@@ -103,7 +103,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(module: &Module, source_name: &str, source: &str) -> Writer<'a> {
+    fn new(module: &Module, source_name: &str, source: &'a str) -> Writer<'a> {
         let mut btf = Builder::default();
         let lines = Lines::new(&mut btf, source_name, source);
         let (u64_type, u32_type) = (btf.int(8), btf.int(4));
@@ -228,7 +228,7 @@ impl<'a> Writer<'a> {
         let params: Vec<_> = names.iter().take(params).map(|name| (*name, self.u64_type)).collect();
         let linkage = if is_entry { Linkage::Global } else { Linkage::Static };
         let ty = self.btf.func(&name, &params, self.u64_type, linkage);
-        let lines = self.lines.of(code);
+        let lines = self.lines.of(&mut self.btf, code);
         if let Some((_, ext)) = self.ext.iter_mut().find(|(id, _)| *id == section) {
             ext.functions.push((offset as u32, ty));
             ext.lines

@@ -51,7 +51,8 @@ impl<'a> Emitter<'a> {
     fn block(&mut self, block: Block, next: Option<Block>) {
         let (function, allocation) = (self.function, self.allocation);
         let data = &function.blocks[block];
-        let first = data.insts.first().map_or(data.terminator_span, |inst| function.spans[*inst]);
+        let mut with_code = data.insts.iter().filter(|inst| allocation.selection.insts[**inst].is_some());
+        let first = with_code.next().map_or(data.terminator_span, |inst| function.spans[*inst]);
         self.buffer.bind(self.labels[block]);
         self.buffer.set_span(first);
         self.moves(&allocation.at_start[block]);

@@ -129,7 +129,9 @@ fn drop_stores(facts: &Facts, function: &mut Function) -> bool {
     let blocks: Vec<Block> = function.blocks.keys().collect();
     let mut changed = false;
     for block in blocks {
-        let mut scan = Scan { facts, function, uses: &uses, overwritten: HashMap::new(), changed: false };
+        let returns = matches!(function.blocks[block].terminator, Some(Terminator::Return(_)));
+        let mut scan =
+            Scan { facts, function, uses: &uses, returns, overwritten: HashMap::new(), changed: false };
         changed |= scan.run(block);
     }
     changed
@@ -140,6 +142,8 @@ struct Scan<'a> {
     facts: &'a Facts<'a>,
     function: &'a mut Function,
     uses: &'a SlotUses,
+    /// The block's end is the function's, and with it the slots'.
+    returns: bool,
     /// Bytes that are written, or out of reach, before they are read again.
     overwritten: HashMap<Slot, ByteSet>,
     changed: bool,
@@ -147,13 +151,6 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn run(&mut self, block: Block) -> bool {
-        if let Some(Terminator::Return(_)) = self.function.blocks[block].terminator {
-            for (slot, def) in
-                self.function.slots.iter().filter(|(slot, _)| self.uses.of(*slot) != SlotUse::Exposed)
-            {
-                self.overwritten.entry(slot).or_default().insert(0..i64::from(def.size));
-            }
-        }
         let mut insts = std::mem::take(&mut self.function.blocks[block].insts);
         insts.reverse();
         insts.retain(|&inst| self.visit(inst));
@@ -201,22 +198,33 @@ impl Scan<'_> {
         }
     }
 
+    /// The bytes of a slot that are overwritten from here on; at first all of it, if nothing follows.
+    fn overwritten(&mut self, slot: Slot) -> &mut ByteSet {
+        let (returns, size) = (self.returns, self.function.slots[slot].size);
+        self.overwritten.entry(slot).or_insert_with(|| {
+            let mut bytes = ByteSet::default();
+            if returns {
+                bytes.insert(0..i64::from(size));
+            }
+            bytes
+        })
+    }
+
     fn read(&mut self, ptr: Value, off: i32, len: u32) {
         if let Some((slot, range)) = self.range(ptr, off, len) {
-            self.overwritten.entry(slot).or_default().remove(range);
+            self.overwritten(slot).remove(range);
         }
     }
 
     fn write(&mut self, inst: InstId, ptr: Value, off: i32, len: u32) -> bool {
         let Some((slot, range)) = self.range(ptr, off, len) else { return true };
-        let overwritten = self.overwritten.entry(slot).or_default();
-        if !self.uses.is_read(slot) || overwritten.contains(&range) {
+        if !self.uses.is_read(slot) || self.overwritten(slot).contains(&range) {
             self.changed = true;
             return false;
         }
+        let rest = self.overwritten(slot).trim(range.clone());
         if let Inst::MemZero { off, len, .. } = &mut self.function.insts[inst] {
             // Whole words only: clearing five bytes takes more than clearing eight.
-            let rest = overwritten.trim(range.clone());
             let start = range.start.max(rest.start & !7);
             let end = range.end.min((rest.end + 7) & !7);
             if (start, end) != (range.start, range.end) {
@@ -225,7 +233,7 @@ impl Scan<'_> {
                 self.changed = true;
             }
         }
-        overwritten.insert(range);
+        self.overwritten(slot).insert(range);
         true
     }
 }

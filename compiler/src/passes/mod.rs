@@ -17,14 +17,29 @@
 //! dead      what nobody looks at
 //! ```
 //!
-//! Rounds are repeated until one changes nothing, at most [`MAX_ROUNDS`] times.
+//! Rounds are repeated for a function until one changes nothing, at most [`MAX_ROUNDS`] times.
+//!
+//! What each is worth, in IR instructions of shipped scripts (when this was written), and in time: about
+//! two microseconds an instruction for all rounds together, in proportion to the script's size.
+//!
+//! ```text
+//!                    drsnoop  memleak (kernel)  shmsnoop
+//! as lowered             170               464       826
+//! optimised              111               331       521
+//! without promote        111               337       541
+//! without fold           115               341       543
+//! without blocks         124               347       575
+//! without common         149               424       690
+//! without loads          118               331       542
+//! without dead           118               339       552
+//! ```
 
 use cranelift_entity::PrimaryMap;
 
 use crate::ir::compact::compact;
 use crate::ir::text::print_module;
 use crate::ir::verify::verify;
-use crate::ir::{Function, Global, GlobalDef, MapDef, MapRef, Module};
+use crate::ir::{FuncRef, Function, Global, GlobalDef, MapDef, MapRef, Module};
 
 mod blocks;
 mod byte_set;
@@ -69,15 +84,20 @@ pub const PASSES: &[Pass] = &[
 /// # Panics
 /// In debug builds, if a pass leaves IR that the IR verifier refuses: an error in memql.
 pub fn optimise(module: &mut Module) {
+    let mut unsettled = all_functions(module);
     for _ in 0..MAX_ROUNDS {
-        let mut changed = false;
+        let mut changed = vec![false; unsettled.len()];
         for pass in PASSES {
-            changed |= run_pass(pass, module);
+            for (&function, changed) in unsettled.iter().zip(&mut changed) {
+                *changed |= run_on(pass, module, function);
+            }
             if cfg!(debug_assertions) {
                 assert_valid(pass, module);
             }
         }
-        if !changed {
+        let mut changed = changed.into_iter();
+        unsettled.retain(|_| changed.next().unwrap_or(false));
+        if unsettled.is_empty() {
             break;
         }
     }
@@ -85,14 +105,23 @@ pub fn optimise(module: &mut Module) {
 
 /// Runs one pass on all functions of a module; says whether it changed anything.
 pub fn run_pass(pass: &Pass, module: &mut Module) -> bool {
+    all_functions(module).into_iter().filter(|&function| run_on(pass, module, function)).count() > 0
+}
+
+/// A function by its program's place and its own.
+type FunctionPlace = (usize, FuncRef);
+
+fn all_functions(module: &Module) -> Vec<FunctionPlace> {
+    let programs = module.programs.iter().enumerate();
+    programs.flat_map(|(index, program)| program.functions.keys().map(move |func| (index, func))).collect()
+}
+
+fn run_on(pass: &Pass, module: &mut Module, (program, func): FunctionPlace) -> bool {
     let Module { maps, globals, programs, license: _ } = module;
-    let facts = Facts { maps, globals };
-    let mut changed = false;
-    for function in programs.iter_mut().flat_map(|program| program.functions.values_mut()) {
-        if (pass.run)(&facts, function) {
-            compact(function);
-            changed = true;
-        }
+    let function = &mut programs[program].functions[func];
+    let changed = (pass.run)(&Facts { maps, globals }, function);
+    if changed {
+        compact(function);
     }
     changed
 }

@@ -26,7 +26,9 @@ pub fn difference(reference: &Outcome, other: &Outcome, ordered: &[bool]) -> Opt
     let same = reference.bss.iter().zip(&other.bss).position(|(a, b)| a != b);
     match same {
         Some(byte) => {
-            let word = |bss: &[u8]| bss.iter().skip(byte / 8 * 8).take(8).map(|b| format!("{b:02x}")).collect::<String>();
+            let word = |bss: &[u8]| {
+                bss.iter().skip(byte / 8 * 8).take(8).map(|b| format!("{b:02x}")).collect::<String>()
+            };
             let (a, b) = (word(&reference.bss), word(&other.bss));
             Some(format!("byte {byte} of .bss differs: its word is {b}, not {a}"))
         }
@@ -52,7 +54,11 @@ fn events_differ(reference: &[Event], other: &[Event], ordered: bool) -> Option<
             }
             None => {
                 let next = left.first().map(|e| hex(e, &e.written));
-                return Some(format!("event {n} is\n  {}, not\n  {}", next.unwrap_or_default(), hex(wanted, &wanted.written)));
+                return Some(format!(
+                    "event {n} is\n  {}, not\n  {}",
+                    next.unwrap_or_default(),
+                    hex(wanted, &wanted.written)
+                ));
             }
         }
     }

@@ -124,7 +124,8 @@ pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
             false => Refused::Rejected(format!("{error}\n{tail}")),
         }
     };
-    let loaded = ObjectBuilder::default().open_memory(object).and_then(|open| open.load()).map_err(refused)?;
+    let loaded =
+        ObjectBuilder::default().open_memory(object).and_then(|open| open.load()).map_err(refused)?;
     let events: Rc<RefCell<Vec<Event>>> = Rc::default();
     let rings: Vec<_> = loaded.maps().filter(|m| m.map_type() == libbpf_rs::MapType::RingBuf).collect();
     let mut builder = RingBufferBuilder::new();
@@ -140,7 +141,8 @@ pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
     let mut outcome = Outcome::default();
     for program in &module.programs {
         let found = loaded.progs_mut().find(|p| p.name().to_string_lossy() == program.name);
-        let found = found.ok_or_else(|| Refused::Rejected(format!("there is no program {}", program.name)))?;
+        let found =
+            found.ok_or_else(|| Refused::Rejected(format!("there is no program {}", program.name)))?;
         let output = found.test_run(ProgramInput::default()).map_err(refused)?;
         outcome.returned.push(output.return_value);
         if let Some(consumer) = &consumer {
@@ -151,7 +153,8 @@ pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
     for map in loaded.maps() {
         let name = map.name().to_string_lossy().into_owned();
         if name.ends_with(".bss") {
-            outcome.bss = map.lookup(&0u32.to_le_bytes(), MapFlags::ANY).map_err(refused)?.unwrap_or_default();
+            outcome.bss =
+                map.lookup(&0u32.to_le_bytes(), MapFlags::ANY).map_err(refused)?.unwrap_or_default();
         } else if map.map_type() != libbpf_rs::MapType::RingBuf {
             outcome.maps.insert(name, elements(&map).map_err(refused)?);
         }

@@ -16,11 +16,36 @@ const INTS: &[&str] = &["int8", "int16", "int32", "int64", "uint8", "uint16", "u
 
 /// Numbers at the edges of types.
 const EDGES: &[i128] = &[
-    0, 1, 2, 3, 7, 8, 63, 64, 65, 100, 127, 128, 255, 256, 1000, 32767, 32768, 65535, 65536, 0x7fff_ffff,
-    0x8000_0000, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, 0xffff_ffff_ffff_ffff,
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    63,
+    64,
+    65,
+    100,
+    127,
+    128,
+    255,
+    256,
+    1000,
+    32767,
+    32768,
+    65535,
+    65536,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x7fff_ffff_ffff_ffff,
+    0x8000_0000_0000_0000,
+    0xffff_ffff_ffff_ffff,
 ];
 
-const TEXTS: &[&str] = &["", "a", "b", "ab", "abc", "memory", "memoryless", "a longer text", "0123456789abcdefghij"];
+const TEXTS: &[&str] =
+    &["", "a", "b", "ab", "abc", "memory", "memoryless", "a longer text", "0123456789abcdefghij"];
 
 #[derive(Clone)]
 struct Var {
@@ -34,7 +59,10 @@ struct Var {
 enum MapValue {
     Plain(Ty),
     /// The aggregation's text with a hole for the value, and whether it can be read as a number.
-    Agg { pattern: String, readable: bool },
+    Agg {
+        pattern: String,
+        readable: bool,
+    },
 }
 
 #[derive(Clone)]
@@ -132,7 +160,11 @@ impl Generator {
             7 => ("stats(%)".to_owned(), false),
             8 => (format!("hist(%, {})", self.random.below(6)), false),
             _ => {
-                let (min, step, n) = (self.random.below(300) as i64 - 200, 1 + self.random.below(20) as i64, 1 + self.random.below(20) as i64);
+                let (min, step, n) = (
+                    self.random.below(300) as i64 - 200,
+                    1 + self.random.below(20) as i64,
+                    1 + self.random.below(20) as i64,
+                );
                 (format!("lhist(%, {min}, {}, {step})", min + n * step), false)
             }
         };
@@ -259,7 +291,11 @@ impl Generator {
             3..=5 => match self.assignable(None) {
                 Some(var) => {
                     let value = self.value(&var.ty, 3);
-                    let pattern = if var.ty == Ty::Int { format!("{} = (int8)(%);", var.name) } else { format!("{} = %;", var.name) };
+                    let pattern = if var.ty == Ty::Int {
+                        format!("{} = (int8)(%);", var.name)
+                    } else {
+                        format!("{} = %;", var.name)
+                    };
                     Node::new("$v =", Ty::Stmt, &pattern, vec![value])
                 }
                 None => self.declare(),
@@ -331,18 +367,25 @@ impl Generator {
                 self.in_loop = false;
                 let body = self.block();
                 (self.rounds, self.in_loop) = (rounds, in_loop);
-                Node::new("unroll", Ty::Stmt, &format!("unroll ({n}) "), Vec::new()).with_blocks(vec![("", body)])
+                Node::new("unroll", Ty::Stmt, &format!("unroll ({n}) "), Vec::new())
+                    .with_blocks(vec![("", body)])
             }
             24 if self.in_loop => {
                 let cond = self.condition();
                 let word = *self.random.of(&["break;", "continue;"]);
-                let leave = Node::new(if word == "break;" { "break" } else { "continue" }, Ty::Stmt, word, Vec::new());
+                let leave = Node::new(
+                    if word == "break;" { "break" } else { "continue" },
+                    Ty::Stmt,
+                    word,
+                    Vec::new(),
+                );
                 Node::new("if", Ty::Stmt, "if (%) ", vec![cond]).with_blocks(vec![("", vec![leave])])
             }
             25 if self.random.once_in(3) => {
                 let cond = self.condition();
                 let word = *self.random.of(&["return;", "exit();", "exit(3);"]);
-                let leave = Node::new(if word == "return;" { "return" } else { "exit" }, Ty::Stmt, word, Vec::new());
+                let leave =
+                    Node::new(if word == "return;" { "return" } else { "exit" }, Ty::Stmt, word, Vec::new());
                 Node::new("if", Ty::Stmt, "if (%) ", vec![cond]).with_blocks(vec![("", vec![leave])])
             }
             26 => {
@@ -373,7 +416,7 @@ impl Generator {
         for _ in 0..self.random.below(5) {
             let ty = self.some_type(1);
             format.push_str(match ty {
-                Ty::Int => *self.random.of(&[" \u{1}d", " \u{1}u", " \u{1}x", " \u{1}lld", " \u{1}c"]),
+                Ty::Int => self.random.of(&[" \u{1}d", " \u{1}u", " \u{1}x", " \u{1}lld", " \u{1}c"]),
                 Ty::Bool => " \u{1}d",
                 Ty::Buf => " \u{1}r",
                 Ty::Stmt | Ty::Str | Ty::Tuple(_) => " \u{1}s",
@@ -414,7 +457,11 @@ impl Generator {
             }
             2 => {
                 let start = self.random.below(7) as i64 - 3;
-                (format!("for ({name} : {start}..{}) ", start + 33 + self.random.below(10) as i64), Vec::new(), 1)
+                (
+                    format!("for ({name} : {start}..{}) ", start + 33 + self.random.below(10) as i64),
+                    Vec::new(),
+                    1,
+                )
             }
             _ => {
                 let end = self.int(2);
@@ -432,7 +479,8 @@ impl Generator {
     /// A loop whose outcome does not depend on the order of the elements: it prints, and adds up what
     /// it cannot read itself.
     fn map_loop(&mut self, out: &mut Vec<Node>) {
-        let walkable = |m: &&Map| !m.key.is_empty() && !matches!(m.value, MapValue::Agg { readable: false, .. });
+        let walkable =
+            |m: &&Map| !m.key.is_empty() && !matches!(m.value, MapValue::Agg { readable: false, .. });
         let candidates: Vec<Map> = self.maps.iter().filter(walkable).cloned().collect();
         if candidates.is_empty() {
             return out.push(self.printf());
@@ -511,7 +559,8 @@ impl Generator {
             let mut here = Vec::new();
             paths("", &reads, ty, &mut here);
             if let Some(path) = here.pop() {
-                let label = if matches!(map.value, MapValue::Agg { .. }) { "read aggregation" } else { "read map" };
+                let label =
+                    if matches!(map.value, MapValue::Agg { .. }) { "read aggregation" } else { "read map" };
                 let (place, nodes) = self.shallow_element(&map);
                 let suffix = print_pieces(&path);
                 found.push(Node::new(label, ty.clone(), &format!("{place}{suffix}"), nodes));
@@ -549,7 +598,12 @@ impl Generator {
         if depth == 0 || self.random.once_in(4) {
             return match self.random.below(8) {
                 0..=5 => self.read(&Ty::Int).unwrap_or_else(|| self.literal()),
-                6 => Node::new("builtin", Ty::Int, *self.random.of(&["pid", "tid", "uid", "gid", "cpu"]), Vec::new()),
+                6 => Node::new(
+                    "builtin",
+                    Ty::Int,
+                    self.random.of(&["pid", "tid", "uid", "gid", "cpu"]),
+                    Vec::new(),
+                ),
                 _ => self.literal(),
             };
         }
@@ -566,7 +620,12 @@ impl Generator {
                     Node::new("/", Ty::Int, "((%) / (%))", vec![a, b])
                 } else {
                     let made = Node::new("remainder", Ty::Int, "((%) \u{1} (%))", vec![a, b]);
-                    replace_text(made, '\u{1}', "%", Node { label: "remainder", ty: Ty::Int, pieces: Vec::new() })
+                    replace_text(
+                        made,
+                        '\u{1}',
+                        "%",
+                        Node { label: "remainder", ty: Ty::Int, pieces: Vec::new() },
+                    )
                 }
             }
             9 | 10 => {
@@ -603,7 +662,10 @@ impl Generator {
             }
             19 => match self.assignable(Some(Ty::Int)).filter(|_| !self.pure) {
                 Some(var) => {
-                    let text = self.random.of(&["(\u{1}++)", "(\u{1}--)", "(++\u{1})", "(--\u{1})"]).replace('\u{1}', &var.name);
+                    let text = self
+                        .random
+                        .of(&["(\u{1}++)", "(\u{1}--)", "(++\u{1})", "(--\u{1})"])
+                        .replace('\u{1}', &var.name);
                     Node::new("$v++", Ty::Int, &text, Vec::new())
                 }
                 None => self.literal(),
@@ -611,7 +673,10 @@ impl Generator {
             20 => match self.int_map().filter(|_| !self.pure) {
                 Some(map) => {
                     let (place, nodes) = self.element(&map);
-                    let text = self.random.of(&["(\u{1}++)", "(\u{1}--)", "(++\u{1})", "(--\u{1})"]).replace('\u{1}', &place);
+                    let text = self
+                        .random
+                        .of(&["(\u{1}++)", "(\u{1}--)", "(++\u{1})", "(--\u{1})"])
+                        .replace('\u{1}', &place);
                     Node::new("map++", Ty::Int, &text, nodes)
                 }
                 None => self.literal(),
@@ -626,12 +691,15 @@ impl Generator {
             }
             _ => match self.random.below(2) {
                 0 => {
-                    let (elem, len) = *self.random.of(&[("uint8", 8), ("int16", 4), ("uint32", 2), ("int8", 8)]);
+                    let (elem, len) =
+                        *self.random.of(&[("uint8", 8), ("int16", 4), ("uint32", 2), ("int8", 8)]);
                     let a = self.int(d);
                     // Outside now and then, but not a constant outside, which is an error.
                     let i = match self.read(&Ty::Int) {
                         Some(read) => Node::new("&", Ty::Int, "((uint64)(%) & 7)", vec![read]),
-                        None => Node::new("literal", Ty::Int, &self.random.below(len).to_string(), Vec::new()),
+                        None => {
+                            Node::new("literal", Ty::Int, &self.random.below(len).to_string(), Vec::new())
+                        }
                     };
                     Node::new("array index", Ty::Int, &format!("(({elem}[])(uint64)(%))[%]"), vec![a, i])
                 }
@@ -669,7 +737,12 @@ impl Generator {
                 let mask = *self.random.of(&[1, 3, 255]);
                 Node::new("&", Ty::Int, &format!("((%) & {mask})"), vec![read])
             }
-            _ => Node::new("literal", Ty::Int, *self.random.of(&["1", "2", "3", "7", "8", "10", "64", "(-1)", "(-3)", "1000"]), Vec::new()),
+            _ => Node::new(
+                "literal",
+                Ty::Int,
+                self.random.of(&["1", "2", "3", "7", "8", "10", "64", "(-1)", "(-3)", "1000"]),
+                Vec::new(),
+            ),
         }
     }
 
@@ -732,7 +805,8 @@ impl Generator {
                 Some(map) => {
                     let key = self.whole_key(&map);
                     let delete = !self.pure && self.random.once_in(3);
-                    let (label, function) = if delete { ("delete", "delete") } else { ("has_key", "has_key") };
+                    let (label, function) =
+                        if delete { ("delete", "delete") } else { ("has_key", "has_key") };
                     Node::new(label, Ty::Bool, &format!("{function}({}, %)", map.name), vec![key])
                 }
                 None => self.bool(0),
@@ -750,7 +824,9 @@ impl Generator {
             return match self.random.below(5) {
                 0 | 1 => Node::new("text", Ty::Str, &format!("\"{text}\""), Vec::new()),
                 2 => Node::new("comm", Ty::Str, "comm", Vec::new()),
-                _ => self.read(&Ty::Str).unwrap_or_else(|| Node::new("text", Ty::Str, &format!("\"{text}\""), Vec::new())),
+                _ => self
+                    .read(&Ty::Str)
+                    .unwrap_or_else(|| Node::new("text", Ty::Str, &format!("\"{text}\""), Vec::new())),
             };
         }
         let d = depth - 1;
@@ -885,5 +961,8 @@ fn replace_text(node: Node, mark: char, text: &str, mut into: Node) -> Node {
 
 fn aggregation_label(pattern: &str) -> &'static str {
     let name = pattern.split('(').next().unwrap_or_default();
-    ["count", "sum", "min", "max", "avg", "stats", "hist", "lhist"].into_iter().find(|n| *n == name).unwrap_or("aggregation")
+    ["count", "sum", "min", "max", "avg", "stats", "hist", "lhist"]
+        .into_iter()
+        .find(|n| *n == name)
+        .unwrap_or("aggregation")
 }

@@ -173,9 +173,7 @@ impl Run {
                 self.tally.valid += 1;
                 // The first few are worth the time of shrinking.
                 let worth = self.found.len() < 5;
-                let still = |p: &Program| {
-                    matches!(self.judge(config, features, std::slice::from_ref(p)), Verdict::Wrong(s, _) if s == stage)
-                };
+                let still = |p: &Program| matches!(self.judge(config, features, std::slice::from_ref(p)), Verdict::Wrong(s, _) if s == stage);
                 let small = if worth { shrink::shrink(program, still) } else { program.clone() };
                 let words = match self.judge(config, features, std::slice::from_ref(&small)) {
                     Verdict::Wrong(_, words) => words,
@@ -190,13 +188,20 @@ impl Run {
 
     /// What was generated and covered.
     fn report(&self) -> String {
-        let Tally { generated, valid, invalid, too_large, constructs, first_invalid, first_too_large } = &self.tally;
+        let Tally { generated, valid, invalid, too_large, constructs, first_invalid, first_too_large } =
+            &self.tally;
         let mut out = format!(
             "{generated} programs generated: {valid} valid ({too_large} of them too large for the kernel), {invalid} invalid\n"
         );
-        let kernel = if self.kernel { "interpreter and kernel" } else { "interpreter only: cannot load eBPF programs" };
+        let kernel = if self.kernel {
+            "interpreter and kernel"
+        } else {
+            "interpreter only: cannot load eBPF programs"
+        };
         let [compiling, interpreting, executing] = self.scene.seconds.get();
-        let times = format!("{compiling:.1} s compiling, {interpreting:.1} s interpreting, {executing:.1} s in the kernel");
+        let times = format!(
+            "{compiling:.1} s compiling, {interpreting:.1} s interpreting, {executing:.1} s in the kernel"
+        );
         writeln!(out, "executed by: {kernel}; {times}").expect("a string takes all");
         let list: Vec<String> = constructs.iter().map(|(name, n)| format!("{name} {n}")).collect();
         writeln!(out, "programs by construct: {}", list.join(", ")).expect("a string takes all");
@@ -212,10 +217,14 @@ impl Run {
     fn failures(&self) -> String {
         let mut out = String::new();
         for Found { seed, stage, words, source } in &self.found {
-            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{seed:016x}.mq", stage.replace(' ', "-")));
+            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("{}-{seed:016x}.mq", stage.replace(' ', "-")));
             let comment: String = words.lines().map(|line| format!("// {line}\n")).collect();
-            let written = std::fs::write(&path, format!("// {stage} differs, seed {seed:016x}\n{comment}{source}"));
-            let path = written.map(|()| path.display().to_string()).unwrap_or_else(|e| format!("(not written: {e})"));
+            let written =
+                std::fs::write(&path, format!("// {stage} differs, seed {seed:016x}\n{comment}{source}"));
+            let path = written
+                .map(|()| path.display().to_string())
+                .unwrap_or_else(|e| format!("(not written: {e})"));
             write!(out, "==== {path}\n{stage}: {words}\n{source}\n").expect("a string takes all");
         }
         out
@@ -241,7 +250,8 @@ fn variable(name: &str, radix: u32) -> Option<u64> {
 #[test]
 fn generated_programs_do_the_same_in_every_execution() {
     let programs = variable("MEMQL_PROGRAMS", 10).unwrap_or(2000) as usize;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
     let seed = variable("MEMQL_SEED", 16).unwrap_or(now);
     println!("MEMQL_SEED={seed:x} MEMQL_PROGRAMS={programs}");
     let mut run = Run::new();
@@ -255,7 +265,10 @@ fn generated_programs_do_the_same_in_every_execution() {
     println!("{}", run.report());
     assert!(run.found.is_empty(), "seed {seed:x}\n{}", run.failures());
     let Tally { generated, valid, .. } = run.tally;
-    assert!(valid * 10 >= generated * 9, "{valid} of {generated} programs are valid: the generator tests too little");
+    assert!(
+        valid * 10 >= generated * 9,
+        "{valid} of {generated} programs are valid: the generator tests too little"
+    );
 }
 
 #[test]

@@ -75,7 +75,8 @@ pub fn compile(source: &str, features: &Features, user_address: u64) -> Result<S
     let result = catch_unwind(AssertUnwindSafe(|| compile_inner(source, features, user_address)));
     QUIET.set(false);
     result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(Failure::Bug(format!("the compiler panics: {}", text.unwrap_or("(no text)"))))
     })
 }
@@ -91,7 +92,8 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
     };
     let run = RunConfig { positional: vec![user_address.to_string()], ..RunConfig::default() };
     let invalid = |findings: Vec<diagnostic::Diagnostic>| {
-        let errors: Vec<_> = findings.into_iter().filter(|d| d.severity == diagnostic::Severity::Error).collect();
+        let errors: Vec<_> =
+            findings.into_iter().filter(|d| d.severity == diagnostic::Severity::Error).collect();
         Failure::Invalid(diagnostic::render("generated.mq", source, &errors, false))
     };
     let (script, _) = check::check(&tree, &target, &run).map_err(invalid)?;

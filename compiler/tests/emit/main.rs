@@ -3,8 +3,10 @@
 mod checker;
 mod evaluate;
 mod golden;
+mod islands;
 mod kernel;
 mod kinds;
 mod loads;
+mod moves;
 mod random;
 mod scratch;

@@ -48,7 +48,8 @@ fn big_slots_move_to_a_per_cpu_map() {
     }
 }
 
-/// Counts its runs in `out`, with a big variable between reading and writing the count.
+/// Counts its runs in `out`, with a big variable between reading and writing the count, on one of two ways to
+/// its end.
 const COUNTS: &str = "
     license \"GPL\"
     global0 = \"out\", size 8, align 8, offset 0
@@ -58,14 +59,19 @@ const COUNTS: &str = "
     block0(v0: ptr.ctx):
         v1: ptr.map = global_addr global0
         v2 = load.u64 v1
-        v3: ptr.stack = slot_addr ss0
-        store.64 v3+512, v2
-        v4 = load.u64 v3+512
-        v5 = const 1
-        v6 = add v4, v5
-        store.64 v1, v6
-        v7 = const 0
-        return v7
+        v3 = const 1000
+        brif ult v2, v3, block1, block2
+    block1:
+        v4: ptr.stack = slot_addr ss0
+        store.64 v4+512, v2
+        v5 = load.u64 v4+512
+        v6 = const 1
+        v7 = add v5, v6
+        store.64 v1, v7
+        jump block2
+    block2:
+        v8 = const 0
+        return v8
     }";
 
 #[test]

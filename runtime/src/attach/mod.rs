@@ -490,8 +490,16 @@ fn file_offset(point: &AttachPoint) -> Option<u64> {
 
 fn cannot_attach(point: &AttachPoint, error: &io::Error) -> RunError {
     let remedy = error.raw_os_error().and_then(|errno| remedy(point, errno)).map(str::to_string);
-    RunError::system(format!("cannot attach `{point}`"), error)
-        .help_if(remedies::for_refusal(error).or(remedy))
+    let cannot = RunError::system(format!("cannot attach `{point}`"), error)
+        .help_if(remedies::for_refusal(error).or(remedy));
+    match (point, error.raw_os_error()) {
+        // The errno's own words speak of processes and files.
+        (AttachPoint::Kprobe { .. }, Some(errno @ (libc::ESRCH | libc::ENOENT))) => RunError {
+            cause: Some(format!("no such function ({})", errno::name(errno).unwrap_or("?")).into()),
+            ..cannot
+        },
+        _ => cannot,
+    }
 }
 
 /// What to do about an errno at this kind of point.

@@ -63,6 +63,9 @@ fn is_plain_function(point: &AttachPoint) -> bool {
 
 /// Whether the kernel runs the programs on one point in the reverse order of attaching, so that
 /// attaching in reverse gives the script's order.
+///
+/// Measured on 5.10, 6.1, 6.12, 6.18 and 7.2: so it is on all of them, single probes and multi links alike, but
+/// for `kprobe_multi` links on return, which 7.2 runs in reverse order too.
 pub fn attach_in_reverse(kind: ProgramKind) -> bool {
     match kind {
         ProgramKind::Kprobe

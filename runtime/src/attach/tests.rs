@@ -203,7 +203,7 @@ fn a_point_that_cannot_be_attached_is_an_error_with_a_remedy() {
         case.attach(vec![program(LinkStyle::KprobeMulti, vec![kprobe("a"), kprobe("bad")])]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "error: cannot attach `kprobe:bad`: no such process (ESRCH)\n\
+        "error: cannot attach `kprobe:bad`: no such function (ESRCH)\n\
          help: the running kernel has no such function, or it was inlined: `memql -l 'kprobe:*NAME*'` shows what there is\n\
          help: to go on without probes that cannot be attached: `config = { missing_probes = \"warn\" }`"
     );

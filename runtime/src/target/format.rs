@@ -1,5 +1,5 @@
-//! Tracepoint format files: lines such as
-//! `field:__data_loc char[] comm;	offset:12;	size:4;	signed:0;`.
+//! Tracepoint format files. A field is a line of parts that semicolons end, with tabs between them:
+//! `field:__data_loc char[] comm;`, `offset:12;`, `size:4;`, `signed:0;`.
 
 use memql_compiler::target::{FieldForm, TracepointField, TracepointFormat};
 

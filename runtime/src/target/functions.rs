@@ -1,4 +1,8 @@
 //! Kernel functions: which ones probes can be put on, and symbols' addresses.
+//!
+//! Two lists tell, both of which the kernel takes tens of milliseconds to write: what ftrace can trace
+//! (`available_filter_functions`, not readable under lockdown) and all symbols (`/proc/kallsyms`). Each is
+//! read when first needed and kept as the text that it is.
 
 use std::cell::OnceCell;
 
@@ -7,93 +11,168 @@ use memql_compiler::target::FactError;
 use super::refused;
 use super::tracefs::Tracefs;
 
-/// The kernel's symbols, read when first asked for.
+/// The kernel's functions and symbols.
+#[derive(Default)]
 pub struct KernelFunctions {
-    /// `available_filter_functions`, where it can be read: what ftrace can trace.
-    traceable: Option<String>,
-    /// `/proc/kallsyms`
+    /// `available_filter_functions`; `None` where it cannot be read.
+    traceable: OnceCell<Option<String>>,
     symbols: OnceCell<Result<String, FactError>>,
 }
 
-/// One line of kallsyms: `ffffffff81000000 T _text` or, of a module, with `[module]` at the end.
-struct Symbol<'a> {
-    address: &'a str,
-    is_code: bool,
-    name: &'a str,
-    module: Option<&'a str>,
-}
-
 impl KernelFunctions {
-    /// From tracefs where it is at hand, else from kallsyms.
-    pub fn new(tracefs: Option<&Tracefs>) -> KernelFunctions {
-        // Under lockdown the list opens but does not read: kallsyms then has to do.
-        let list = tracefs.and_then(|t| t.read("available_filter_functions").ok().flatten());
-        KernelFunctions { traceable: list.filter(|text| !text.is_empty()), symbols: OnceCell::new() }
-    }
-
-    fn symbols(&self) -> Result<impl Iterator<Item = Symbol<'_>>, FactError> {
-        let text = self.symbols.get_or_init(read_kallsyms).as_ref().map_err(Clone::clone)?;
-        Ok(text.lines().filter_map(symbol))
-    }
-
-    /// All functions as `(function, module)`, sorted.
-    pub fn all(&self) -> Result<Vec<(String, String)>, FactError> {
-        let mut all: Vec<(String, String)> = match &self.traceable {
-            Some(text) => text.lines().map(split_module).collect(),
-            None => self
-                .symbols()?
-                .filter(|s| s.is_code && !is_artefact(s.name))
-                .map(|s| (s.name.to_owned(), s.module.unwrap_or_default().to_owned()))
-                .collect(),
+    /// All functions that can be traced, as `(function, module)`, sorted.
+    pub fn all(&self, tracefs: Option<&Tracefs>) -> Result<Vec<(String, String)>, FactError> {
+        let owned =
+            |name: &str, module: Option<&str>| (name.to_owned(), module.unwrap_or_default().to_owned());
+        let mut all: Vec<_> = match self.traceable(tracefs) {
+            Some(text) => text.lines().map(traceable).map(|(name, module)| owned(name, module)).collect(),
+            None => symbols(self.kallsyms()?).filter(|s| s.code).map(|s| owned(s.name, s.module)).collect(),
         };
         all.sort();
         all.dedup();
         Ok(all)
     }
 
-    /// Whether there is such a function.
-    pub fn has(&self, name: &str) -> Result<bool, FactError> {
-        if let Some(text) = &self.traceable {
-            return Ok(text.lines().any(|line| line.split([' ', '\t']).next() == Some(name)));
+    /// Whether there is a function of this name that can be traced.
+    pub fn has(&self, name: &str, tracefs: Option<&Tracefs>) -> Result<bool, FactError> {
+        match self.traceable(tracefs) {
+            Some(text) => Ok(text.lines().any(|line| traceable(line).0 == name)),
+            None => Ok(symbols(self.kallsyms()?).any(|s| s.code && s.name == name)),
         }
-        Ok(self.symbols()?.any(|s| s.name == name && s.is_code))
     }
 
-    /// A symbol's address; `None` if there is no such symbol or the kernel hides addresses.
+    /// A symbol's address; the kernel's own before those of modules. `None` if there is no such symbol.
+    ///
+    /// # Errors
+    /// If kallsyms cannot be read or hides addresses.
     pub fn address(&self, name: &str) -> Result<Option<u64>, FactError> {
-        let mut symbols = self.symbols()?;
-        let found = symbols.find(|s| s.name == name && s.module.is_none());
-        Ok(found.and_then(|s| u64::from_str_radix(s.address, 16).ok()).filter(|address| *address != 0))
+        let mut in_module = None;
+        for symbol in symbols(self.kallsyms()?).filter(|s| s.name == name) {
+            match (symbol.address, symbol.module) {
+                (0, _) => {
+                    return Err(FactError {
+                        message: format!("the kernel hides the address of `{name}`"),
+                        help: Some("run as root, with kernel.kptr_restrict at 1 or 0".into()),
+                    });
+                }
+                (address, None) => return Ok(Some(address)),
+                (address, Some(_)) => in_module = in_module.or(Some(address)),
+            }
+        }
+        Ok(in_module)
+    }
+
+    fn traceable(&self, tracefs: Option<&Tracefs>) -> Option<&str> {
+        // Under lockdown the list opens but does not read: kallsyms then has to do.
+        let read = || tracefs.and_then(|t| t.read("available_filter_functions").ok().flatten());
+        self.traceable.get_or_init(|| read().filter(|text| !text.is_empty())).as_deref()
+    }
+
+    fn kallsyms(&self) -> Result<&str, FactError> {
+        let read = || match std::fs::read("/proc/kallsyms") {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) => Err(refused("cannot read `/proc/kallsyms`", &error)),
+        };
+        self.symbols.get_or_init(read).as_deref().map_err(Clone::clone)
     }
 }
 
-/// `name` or `name [module]`.
-fn split_module(line: &str) -> (String, String) {
+/// A line of `available_filter_functions`: `name` or `name [module]`.
+fn traceable(line: &str) -> (&str, Option<&str>) {
     match line.split_once([' ', '\t']) {
-        Some((name, module)) => (name.to_owned(), module.trim_matches(['[', ']', ' ', '\t']).to_owned()),
-        None => (line.to_owned(), String::new()),
+        Some((name, module)) => (name, Some(module.trim_matches(['[', ']', ' ', '\t']))),
+        None => (line, None),
     }
 }
 
-fn read_kallsyms() -> Result<String, FactError> {
-    let text = std::fs::read("/proc/kallsyms").map_err(|e| refused("cannot read `/proc/kallsyms`", &e))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+/// A line of kallsyms: `ffffffff81000000 T _stext`, or with `[module]` at its end.
+struct KernelSymbol<'a> {
+    /// 0 where the kernel hides it.
+    address: u64,
+    name: &'a str,
+    module: Option<&'a str>,
+    /// Whether it is a function that somebody wrote.
+    code: bool,
 }
 
-fn symbol(line: &str) -> Option<Symbol<'_>> {
-    let (address, rest) = line.split_once(' ')?;
-    let (kind, rest) = rest.split_once(' ')?;
-    let (name, module) = match rest.split_once('\t') {
-        Some((name, module)) => (name, Some(module.trim_matches(['[', ']']))),
-        None => (rest, None),
-    };
-    Some(Symbol { address, is_code: matches!(kind, "t" | "T" | "w" | "W"), name, module })
+fn symbols(text: &str) -> impl Iterator<Item = KernelSymbol<'_>> {
+    text.lines().filter_map(|line| {
+        let mut words = line.split([' ', '\t']);
+        let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+        Some(KernelSymbol {
+            address: u64::from_str_radix(address, 16).ok()?,
+            name,
+            module: words.next().map(|module| module.trim_matches(['[', ']'])),
+            code: matches!(kind, "t" | "T" | "w" | "W") && !is_artefact(name),
+        })
+    })
 }
 
 /// Symbols that the compiler or the kernel's build made, which nobody can trace.
 fn is_artefact(name: &str) -> bool {
-    ["__pfx_", "__cfi_", "__probestub_", "__SCT__", "__SCK__", "__tracepoint_"]
-        .iter()
-        .any(|p| name.starts_with(p))
-        || name.contains('.')
+    const PREFIXES: [&str; 6] = ["__pfx_", "__cfi_", "__probestub_", "__SCT__", "__SCK__", "__tracepoint_"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || name.contains(".cold")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(traceable: Option<&str>, kallsyms: &str) -> KernelFunctions {
+        let functions = KernelFunctions::default();
+        functions.traceable.set(traceable.map(str::to_owned)).expect("it is empty");
+        functions.symbols.set(Ok(kallsyms.to_owned())).expect("it is empty");
+        functions
+    }
+
+    const KALLSYMS: &str = "ffffffff81000000 T _stext\n\
+        ffffffff81000010 T __pfx_oom_badness\n\
+        ffffffff81000020 t oom_badness\n\
+        ffffffff81000030 t oom_badness.cold\n\
+        ffffffff81000040 t shrink.isra.0\n\
+        ffffffff82000000 D jiffies_64\n\
+        ffffffffc0000000 t kvm_run\t[kvm]\n\
+        ffffffffc0000010 d jiffies_64\t[odd]\n";
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(name, module)| (name.to_string(), module.to_string())).collect()
+    }
+
+    #[test]
+    fn what_ftrace_can_trace_is_the_list_where_it_can_be_read() {
+        let functions = with(Some("vfs_read\nkvm_run [kvm]\ndo_exit\n"), KALLSYMS);
+        assert_eq!(functions.all(None), Ok(pairs(&[("do_exit", ""), ("kvm_run", "kvm"), ("vfs_read", "")])));
+        assert_eq!(functions.has("kvm_run", None), Ok(true));
+        assert_eq!(functions.has("oom_badness", None), Ok(false));
+    }
+
+    #[test]
+    fn code_among_all_symbols_is_the_list_elsewhere() {
+        let functions = with(None, KALLSYMS);
+        let expected = [("_stext", ""), ("kvm_run", "kvm"), ("oom_badness", ""), ("shrink.isra.0", "")];
+        assert_eq!(functions.all(None), Ok(pairs(&expected)));
+        assert_eq!(functions.has("shrink.isra.0", None), Ok(true));
+        assert_eq!(functions.has("jiffies_64", None), Ok(false));
+        assert_eq!(functions.has("oom_badness.cold", None), Ok(false));
+    }
+
+    #[test]
+    fn addresses_are_the_kernels_own_before_a_modules() {
+        let functions = with(None, KALLSYMS);
+        assert_eq!(functions.address("jiffies_64"), Ok(Some(0xffff_ffff_8200_0000)));
+        assert_eq!(functions.address("kvm_run"), Ok(Some(0xffff_ffff_c000_0000)));
+        assert_eq!(functions.address("nothing"), Ok(None));
+    }
+
+    #[test]
+    fn hidden_addresses_are_an_error_that_says_so() {
+        let functions = with(None, "0000000000000000 T _stext\n");
+        let error = functions.address("_stext").expect_err("its address is hidden");
+        assert_eq!(error.message, "the kernel hides the address of `_stext`");
+    }
+
+    #[test]
+    fn lines_that_are_no_symbols_are_passed_over() {
+        assert_eq!(with(None, "\n\nx\nzz T a\n1 T\n12 T good\n").all(None), Ok(pairs(&[("good", "")])));
+    }
 }

@@ -37,7 +37,7 @@ pub struct Running {
     features: OnceCell<Features>,
     tracefs: OnceCell<Result<Tracefs, FactError>>,
     btf: OnceCell<Result<Btf, FactError>>,
-    functions: OnceCell<Result<KernelFunctions, FactError>>,
+    functions: KernelFunctions,
     kinds: RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
     symbols: elf::SymbolTables,
 }
@@ -50,7 +50,7 @@ impl Running {
             features: OnceCell::new(),
             tracefs: OnceCell::new(),
             btf: OnceCell::new(),
-            functions: OnceCell::new(),
+            functions: KernelFunctions::default(),
             kinds: RefCell::default(),
             symbols: elf::SymbolTables::default(),
         }
@@ -75,11 +75,6 @@ impl Running {
     fn tracefs(&self) -> Result<&Tracefs, FactError> {
         self.tracefs.get_or_init(Tracefs::open).as_ref().map_err(Clone::clone)
     }
-
-    fn functions(&self) -> Result<&KernelFunctions, FactError> {
-        let read = || Ok(KernelFunctions::new(self.tracefs.get_or_init(Tracefs::open).as_ref().ok()));
-        self.functions.get_or_init(read).as_ref().map_err(Clone::clone)
-    }
 }
 
 impl Target for Running {
@@ -92,7 +87,7 @@ impl Target for Running {
     }
 
     fn kernel_functions(&self) -> Result<Vec<(String, String)>, FactError> {
-        self.functions()?.all()
+        self.functions.all(self.tracefs().ok())
     }
 
     fn has_kernel_function(&self, name: &str) -> Result<bool, FactError> {
@@ -100,7 +95,7 @@ impl Target for Running {
         if self.btf().is_ok_and(|btf| btf.function_id(name).is_some()) {
             return Ok(true);
         }
-        self.functions()?.has(name)
+        self.functions.has(name, self.tracefs().ok())
     }
 
     fn supports(&self, kind: ProgramKind) -> Result<(), FactError> {
@@ -139,7 +134,7 @@ impl Target for Running {
     }
 
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {
-        self.functions()?.address(name)
+        self.functions.address(name)
     }
 
     fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {

@@ -1,0 +1,57 @@
+//! What scripts mean, without a kernel: compiled, and run by the interpreter before and after optimising.
+
+mod histograms;
+mod script;
+
+use memql_compiler::plan::{Arg, EventPlan};
+use memql_compiler::types::Type;
+use script::Ran;
+
+/// A value in an event as text.
+fn show(arg: &Arg, event: &[u8]) -> String {
+    let bytes = &event[arg.offset as usize..][..arg.ty.size() as usize];
+    let mut word = [0; 8];
+    let kept = bytes.len().min(8);
+    word[..kept].copy_from_slice(&bytes[..kept]);
+    let unsigned = u64::from_le_bytes(word);
+    match &arg.ty {
+        Type::Bool => (unsigned != 0).to_string(),
+        Type::Int { bits, signed: true } => ((unsigned << (64 - bits)) as i64 >> (64 - bits)).to_string(),
+        Type::Int { signed: false, .. } => unsigned.to_string(),
+        Type::Str { .. } => {
+            let text: Vec<u8> = bytes.iter().copied().take_while(|byte| *byte != 0).collect();
+            format!("{:?}", String::from_utf8_lossy(&text))
+        }
+        other => panic!("a value of type {other} cannot be shown here"),
+    }
+}
+
+/// What is printed last.
+fn last_printed(ran: &Ran) -> String {
+    let Some(event) = ran.events.last() else { return "nothing".into() };
+    let id = u64::from_le_bytes(event.bytes[..8].try_into().expect("an event begins with its id"));
+    match &ran.plan.events[id as usize] {
+        EventPlan::Print(arg) => show(arg, &event.bytes),
+        other => panic!("not a value: {other:?}"),
+    }
+}
+
+#[test]
+fn expressions_have_the_values_that_the_table_says() {
+    let table = include_str!("expressions.txt");
+    let mut wrong = Vec::new();
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (program, expected) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("no value in `{line}`"));
+        // What comes last is printed; it stands after the last statement.
+        let end = program.rfind("; ").map(|at| at + 2).max(program.rfind("} ").map(|at| at + 2)).unwrap_or(0);
+        let (statements, expression) = program.split_at(end);
+        let source = format!("begin {{ {statements} $result = {expression}; print($result); }}");
+        for (stage, ran) in script::run(&source) {
+            let found = last_printed(&ran);
+            if found != expected {
+                wrong.push(format!("{line}\n    {stage}: {found}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
