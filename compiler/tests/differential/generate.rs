@@ -416,7 +416,7 @@ impl Generator {
         for _ in 0..self.random.below(5) {
             let ty = self.some_type(1);
             format.push_str(match ty {
-                Ty::Int => self.random.of(&[" \u{1}d", " \u{1}u", " \u{1}x", " \u{1}lld", " \u{1}c"]),
+                Ty::Int => self.random.text(&[" \u{1}d", " \u{1}u", " \u{1}x", " \u{1}lld", " \u{1}c"]),
                 Ty::Bool => " \u{1}d",
                 Ty::Buf => " \u{1}r",
                 Ty::Stmt | Ty::Str | Ty::Tuple(_) => " \u{1}s",
@@ -601,7 +601,7 @@ impl Generator {
                 6 => Node::new(
                     "builtin",
                     Ty::Int,
-                    self.random.of(&["pid", "tid", "uid", "gid", "cpu"]),
+                    self.random.text(&["pid", "tid", "uid", "gid", "cpu"]),
                     Vec::new(),
                 ),
                 _ => self.literal(),
@@ -740,7 +740,7 @@ impl Generator {
             _ => Node::new(
                 "literal",
                 Ty::Int,
-                self.random.of(&["1", "2", "3", "7", "8", "10", "64", "(-1)", "(-3)", "1000"]),
+                self.random.text(&["1", "2", "3", "7", "8", "10", "64", "(-1)", "(-3)", "1000"]),
                 Vec::new(),
             ),
         }

@@ -32,4 +32,9 @@ impl Random {
     pub fn of<'t, T>(&mut self, things: &'t [T]) -> &'t T {
         &things[self.below(things.len())]
     }
+
+    /// One of some texts.
+    pub fn text<'t>(&mut self, texts: &[&'t str]) -> &'t str {
+        texts[self.below(texts.len())]
+    }
 }
