@@ -11,18 +11,18 @@ struct request {
 
 static struct request *log_of_requests;
 
-static void remember(struct request *r) {
+static void remember(struct request *r, size_t size) {
   struct request *copy = malloc(sizeof *copy);
-  copy->body = strdup(r->body);
+  copy->body = malloc(size);
+  memcpy(copy->body, r->body, size);
   copy->earlier = log_of_requests;
   log_of_requests = copy;
 }
 
 static void serve(size_t size) {
   struct request r = {.body = malloc(size)};
-  memset(r.body, 'x', size - 1);
-  r.body[size - 1] = 0;
-  remember(&r);
+  memset(r.body, 'x', size);
+  remember(&r, size);
   free(r.body);
 }
 

@@ -136,7 +136,8 @@ fn without_script(args: Args) -> Result<u8, Failure> {
         return Ok(0);
     }
     if args.list {
-        list::list(&Running::new(args.pid), args.pattern.as_deref(), args.verbose, &mut out)?;
+        let left_out = list::list(&Running::new(args.pid), args.pattern.as_deref(), args.verbose, &mut out)?;
+        left_out.iter().for_each(|what| eprintln!("{what}"));
         return Ok(0);
     }
     Err(args::missing_script().into())

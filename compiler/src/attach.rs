@@ -1,6 +1,6 @@
 //! Attach points: where a program runs.
 //!
-//! A script names them with wildcards and short names ([`crate::target::Target::expand`] turns each
+//! A script names them with wildcards and short names ([`crate::providers::expand`] turns each
 //! into concrete ones); the rest of memql only sees the concrete [`AttachPoint`]s.
 
 use std::fmt;

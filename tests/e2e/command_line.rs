@@ -57,7 +57,11 @@ fn every_stage_can_be_printed() {
 fn info_speaks_of_this_kernel() {
     need!(machine::root());
     let out = memql::run(["--info"]).output();
-    assert!(out.to_lowercase().contains("ring buffer"), "{out}");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a release");
+    assert!(out.contains(release.trim()), "{out}");
+    for row in ["tracepoint", "uprobe", "BTF", "bpf_loop"] {
+        assert!(out.lines().any(|line| line.contains(row)), "no row `{row}` in:\n{out}");
+    }
 }
 
 #[test]

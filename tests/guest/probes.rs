@@ -34,7 +34,7 @@ fn a_kretprobe_has_the_result() {
 #[test]
 fn kprobe_and_kretprobe_are_paired() {
     let script = r#"
-        kprobe:do_sys_openat2 /comm == "calls" && str(arg1) == "/dev/null"/ { @open[tid] = arg0; }
+        kprobe:do_sys_openat2 /comm == "calls" && str(uptr(arg1)) == "/dev/null"/ { @open[tid] = arg0; }
         kretprobe:do_sys_openat2 /has_key(@open, tid)/ { @opened[(int32)retval >= 0] = count(); delete(@open, tid); }"#;
     let out = need!(traced(script, "open"));
     assert_eq!(text::lines(&out), ["@opened[true]: 25"]);
@@ -42,14 +42,14 @@ fn kprobe_and_kretprobe_are_paired() {
 
 #[test]
 fn fentry_has_typed_arguments() {
-    let script = r#"fentry:do_sys_openat2 /comm == "calls"/ { @[str(args.filename), args.how->flags & 3] = count(); }"#;
+    let script = r#"fentry:do_sys_openat2 /comm == "calls"/ { @[str(uptr(args.filename)), args.how->flags & 3] = count(); }"#;
     let out = need!(traced(script, "open"));
     assert!(text::lines(&out).contains(&"@[/dev/null, 0]: 25"), "{out}");
 }
 
 #[test]
 fn fexit_has_the_result_and_the_arguments() {
-    let script = r#"fexit:do_sys_openat2 /comm == "calls" && str(args.filename) == "/dev/null"/ { @[retval >= 0] = count(); }"#;
+    let script = r#"fexit:do_sys_openat2 /comm == "calls" && str(uptr(args.filename)) == "/dev/null"/ { @[retval >= 0] = count(); }"#;
     let out = need!(traced(script, "open"));
     assert_eq!(text::lines(&out), ["@[true]: 25"]);
 }
@@ -63,8 +63,7 @@ fn a_wildcard_of_kprobes_is_told_apart_by_func() {
 
 #[test]
 fn a_kernel_stack_begins_at_the_probed_function() {
-    let script =
-        r#"kprobe:do_sys_openat2 /comm == "calls" && str(arg1) == "/dev/null"/ { @[kstack(2)] = count(); }"#;
+    let script = r#"kprobe:do_sys_openat2 /comm == "calls" && str(uptr(arg1)) == "/dev/null"/ { @[kstack(2)] = count(); }"#;
     let out = need!(traced(script, "open"));
     let functions: Vec<&str> =
         text::lines(&out).iter().map(|l| l.split('+').next().unwrap_or(l).trim()).collect();

@@ -1,15 +1,24 @@
 //! Register allocation: where each value is at each moment.
 //!
-//! An [`Allocation`] is a value beside the function; the IR is unchanged. Selection
-//! ([`select`]) says what each instruction asks of its operands, [`scan`] gives registers and spill
-//! slots, [`resolve`] makes the moves that connect them, [`frame`] lays out the stack, and [`check`]
-//! proves, independently of how the answer was found, that each use reads the value the IR names.
+//! An [`Allocation`] is a value beside the function; the IR is unchanged.
 //!
 //! ```text
-//! gap        moves that happen before an instruction or a terminator, or on an edge between blocks
-//! constants  and addresses of slots, globals, maps and callbacks are made again where they are needed
-//! casts      share the place of what they cast
+//! layout      the order of the blocks
+//! select      which operation does each instruction's work, and what it asks of its operands
+//! liveness    which values are live at the ends of blocks
+//! intervals   when each value is live, and where it must be in a register
+//! scan        a register, or memory, for each interval (linear scan with splitting)
+//! spill       which values in memory share a spill slot
+//! resolve     the moves that connect all this
+//! moves       moves that happen at once, put in order
+//! slots       which of the function's slots share memory
+//! frame       the stack frame
+//! check       proves, however the answer was found, that each use reads the value the IR names
 //! ```
+//!
+//! A *gap* is where moves happen: before an instruction or a terminator, at a block's start, or on an edge
+//! between blocks. Constants and addresses of slots, globals, maps and callbacks are made again where
+//! they are needed. A cast has the place of what it casts.
 
 use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 
@@ -108,7 +117,7 @@ pub struct Allocations {
     pub programs: Vec<PrimaryMap<FuncRef, Allocation>>,
 }
 
-/// Allocates all functions of a module that has been made legal ([`crate::emit::legalise`]).
+/// Allocates all functions of a module that has been made legal ([`crate::emit::legalise()`]).
 ///
 /// In debug builds every allocation is checked; a failed check is a bug of memql and panics with the
 /// function and what is wrong.

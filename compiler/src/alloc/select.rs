@@ -8,7 +8,7 @@
 //! v7 = icmp slt v1, v2    no code if its only use is a branch or select in the same block
 //! ```
 //!
-//! Relies on a legal function ([`crate::emit::legalise`]): offsets fit 16 bits, no division by a
+//! Relies on a legal function ([`crate::emit::legalise()`]): offsets fit 16 bits, no division by a
 //! constant zero, big copies are calls. Instructions without effect whose result is unused, and
 //! blocks that cannot be reached, get no code.
 
@@ -18,7 +18,7 @@ use super::layout::layout;
 use super::memory::{origin, widest};
 use super::register::{Reg, RegSet};
 use crate::ir::{
-    BinaryOp, Block, Cond, Function, Helper, Inst, InstId, Slot, Terminator, UnaryOp, Value, Width,
+    BinaryOp, Block, Cond, Function, Helper, Inst, InstId, Slot, Terminator, Type, UnaryOp, Value, Width,
 };
 use crate::target::Features;
 
@@ -567,8 +567,11 @@ impl Selector<'_> {
     }
 
     fn binary(&mut self, uses: &mut Uses, op: BinaryOp, left: Value, right: Value) -> Op {
+        // An address stays on the left: a number plus a stack address loses, for the kernel verifier, whose
+        // frame the address is in.
         let commutes =
-            matches!(op, BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor);
+            matches!(op, BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor)
+                && self.function.type_of(left) == Type::I64;
         // The left operand is overwritten, so it is better one that nobody else reads.
         let better = self.imm(left).is_some() || (self.counts[left] > 1 && self.counts[right] == 1);
         let (left, right) =

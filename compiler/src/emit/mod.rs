@@ -126,7 +126,7 @@ pub fn back_end(
     }
 }
 
-/// Emits a module. It must be legal ([`legalise`]) and `allocations` be made of it.
+/// Emits a module. It must be legal ([`legalise()`]) and `allocations` be made of it.
 ///
 /// `source_name` and `source` are the script; spans of the IR point into it.
 ///

@@ -13,6 +13,7 @@
 //!
 //! Along blocks with one predecessor each:
 //! - A load from memory that was stored or loaded before gives that value.
+//! - A store to a slot or record of what it holds already goes.
 //! - A lookup in a map where an equal key was looked up before finds the same element.
 //!
 //! What is known of shared memory (maps, globals, records) and of lookups holds only until the next helper
@@ -30,6 +31,7 @@ use super::replace::Replacements;
 use crate::helpers;
 use crate::ir::cfg::Cfg;
 use crate::ir::effects::{self, Arg, Changes};
+use crate::ir::eval::zext;
 use crate::ir::memory::{Base, Place, SlotUse, SlotUses, may_overlap, place};
 use crate::ir::{Block, Function, Helper, Inst, InstId, MapRef, Type, UnaryOp, Value, Width};
 
@@ -126,6 +128,10 @@ impl Pass<'_> {
         match self.function.insts[inst].clone() {
             Inst::Load { width, signed, ptr, off } => return self.load(inst, width, signed, ptr, off),
             Inst::Store { width, ptr, off, value } => {
+                if self.is_there(width, ptr, off, value) {
+                    self.changed = true;
+                    return false;
+                }
                 self.write(ptr, off, Some(width.bytes()));
                 self.learn(ptr, off, width.bytes(), Content::Value(value));
             }
@@ -154,6 +160,26 @@ impl Pass<'_> {
             | Inst::Cast(_) => {}
         }
         true
+    }
+
+    /// Whether a store changes nothing, in memory that no other CPU sees.
+    fn is_there(&self, width: Width, ptr: Value, off: i32, value: Value) -> bool {
+        let Some((base, start)) = self.place(ptr, off) else { return false };
+        let private = match base {
+            Base::Slot(_) => true,
+            Base::Other(value) => self.function.type_of(value) == Type::Ring,
+            Base::Global(_) | Base::Element(_) => false,
+        };
+        let end = start + i64::from(width.bytes());
+        let low_bits = |value| self.function.as_const(value).map(|imm| zext(width, imm));
+        private
+            && self.state.known.iter().filter(|known| known.base == base).any(|known| match known.content {
+                Content::Value(there) if (known.start, known.end) == (start, end) => {
+                    there == value || low_bits(there).is_some_and(|bits| low_bits(value) == Some(bits))
+                }
+                Content::Value(_) => false,
+                Content::Zero => known.start <= start && end <= known.end && low_bits(value) == Some(0),
+            })
     }
 
     fn load(&mut self, inst: InstId, width: Width, signed: bool, ptr: Value, off: i32) -> bool {

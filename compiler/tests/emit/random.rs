@@ -402,26 +402,29 @@ impl Generator {
         (0..n).map(|_| self.any()).collect()
     }
 
+    /// A branch whose two ways meet again; one of them may be empty.
     fn diamond(&mut self, depth: usize) {
         self.branches -= 1;
-        let (then, otherwise, join) =
-            (self.function.add_block(), self.function.add_block(), self.function.add_block());
+        let (then, join) = (self.function.add_block(), self.function.add_block());
         let (n, m) = (self.random.below(5), self.random.below(3));
         let then_params = self.params(then, m);
         let args = self.args(m);
         let saved = self.env.clone();
-        let skip = self.random.chance(30);
         let join_params = self.params(join, n);
-        let skipped = Target { block: join, args: self.args(n) };
-        let other = if skip { skipped } else { Target { block: otherwise, args: Vec::new() } };
+        let mut ways = vec![(then, then_params)];
+        let other = if self.random.chance(30) {
+            Target { block: join, args: self.args(n) }
+        } else {
+            let otherwise = self.function.add_block();
+            ways.push((otherwise, Vec::new()));
+            Target { block: otherwise, args: Vec::new() }
+        };
         self.branch(Target { block: then, args }, other);
-        for (block, params) in [(then, then_params), (otherwise, Vec::new())] {
+        for (block, params) in ways {
             self.block = block;
             self.env = saved.clone();
             self.env.extend(params);
-            if block == then || !skip {
-                self.sequence(depth + 1);
-            }
+            self.sequence(depth + 1);
             let args = self.args(n);
             self.end(Terminator::Jump(Target { block: join, args }));
         }

@@ -3,8 +3,13 @@
 use std::os::unix::process::parent_id;
 
 use libbpf_rs::{MapCore, MapFlags, Object, UprobeOpts};
+use memql_compiler::attach::ProgramKind;
+use memql_compiler::ir::verify::verify;
+use memql_compiler::ir::{GlobalDef, text};
+use memql_compiler::scratch::move_to_scratch;
 
-use crate::kernel::{back_end, load, loadable, new_kernel, parse, run, try_back_end};
+use crate::kernel::{back_end, load, loadable, new_kernel, old_kernel, parse, run, try_back_end};
+use crate::random::Generator;
 
 /// Writes 0, 1, 2... into a slot's words and returns the last one, through an address and by copies.
 fn big_slot(kind: &str) -> String {
@@ -161,4 +166,26 @@ fn too_much_scratch_memory_is_an_error_that_names_the_variable() {
         error.to_string(),
         "`p` needs 40000 bytes of scratch memory, the kernel gives 32768: $big (40000 bytes), $small (64 bytes)"
     );
+}
+
+#[test]
+fn scratch_memory_leaves_ir_that_passes_the_ir_verifier() {
+    let mut moved = 0;
+    for seed in 1..=200 {
+        for features in [old_kernel(), new_kernel()] {
+            let mut module = Generator::new(seed, features.atomic_fetch).generate();
+            if seed % 2 == 0 {
+                module.programs[0].kind = ProgramKind::Uprobe;
+            }
+            let busy =
+                module.globals.push(GlobalDef { name: "busy".into(), size: 8, align: 8, offset: 1024 });
+            assert_eq!(verify(&module), Ok(()), "seed {seed}");
+            let maps = module.maps.len();
+            // Little room, so that even small variables move.
+            move_to_scratch(&mut module, &features, busy, 400).expect("fits");
+            moved += module.maps.len() - maps;
+            assert_eq!(verify(&module), Ok(()), "seed {seed}\n{}", text::print_module(&module));
+        }
+    }
+    assert!(moved > 200, "{moved}");
 }

@@ -64,8 +64,11 @@ fn function_arguments(
 }
 
 fn typed(btf: &Btf, arguments: Vec<(String, u32)>) -> Vec<String> {
-    arguments
-        .into_iter()
-        .map(|(name, id)| format!("{} {name}", btf.c_name(id)).trim_end().to_owned())
-        .collect()
+    let line = |(name, id): (String, u32)| match (name.as_str(), id) {
+        // How BTF says that there are more.
+        ("", 0) => "...".to_owned(),
+        ("", id) => btf.c_name(id),
+        (name, id) => format!("{} {name}", btf.c_name(id)),
+    };
+    arguments.into_iter().map(line).collect()
 }

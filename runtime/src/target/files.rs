@@ -4,7 +4,7 @@
 //! `PATH` or a library: `libc` is the C library, whichever file that is. For a process (`-p`, `-c`) files
 //! are those that it sees, and libraries those that it has mapped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -104,7 +104,14 @@ impl View {
             }
             found = next;
         }
-        found.retain(|path| self.exists(path));
+        // Of several names of one file the plainest counts: each function is probed once. What is not a
+        // program (linker scripts, archives) has no functions.
+        found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+        let mut seen = BTreeSet::new();
+        found.retain(|path| {
+            let path = self.open_path(path);
+            is_elf(&path) && std::fs::metadata(&path).is_ok_and(|m| seen.insert((m.dev(), m.ino())))
+        });
         found.sort();
         Ok(found)
     }
@@ -121,14 +128,24 @@ impl View {
             let file = mapping.path.rsplit('/').next().unwrap_or(mapping.path);
             if file == name || is_library(file, name) || (glob::is_pattern(name) && glob::matches(name, file))
             {
-                let mut known = self.file(Path::new(mapping.path));
-                if mapping.deleted {
-                    known.path = format!("/proc/{pid}/map_files/{}", mapping.range);
-                }
+                let known =
+                    UserFile { path: self.open_mapped(pid, &mapping), shown_path: mapping.path.to_owned() };
                 found.entry(mapping.path).or_insert(known);
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Where memql finds the very file that is mapped. The kernel writes a path as the reader of the list
+    /// would reach it, if the reader can; else as the process does. A file that was replaced or deleted
+    /// has only the mapping left.
+    fn open_mapped(&self, pid: u32, mapping: &Mapping<'_>) -> String {
+        let path = Path::new(mapping.path);
+        let same = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|m| m.ino() == mapping.inode);
+        match [self.open_path(path), path.to_owned()].iter().find(|path| same(path)) {
+            Some(path) => text(path),
+            None => format!("/proc/{pid}/map_files/{}", mapping.range),
+        }
     }
 
     /// The process's own program if no loader starts it, so that its C library is a part of it.
@@ -201,8 +218,8 @@ struct Mapping<'a> {
     /// `START-END` in hexadecimal.
     range: &'a str,
     code: bool,
+    inode: u64,
     path: &'a str,
-    deleted: bool,
 }
 
 impl Mapping<'_> {
@@ -210,8 +227,9 @@ impl Mapping<'_> {
         let path = &line[line.find('/')?..];
         let mut words = line.split(' ');
         let (range, rights) = (words.next()?, words.next()?);
-        let (path, deleted) = path.strip_suffix(" (deleted)").map_or((path, false), |path| (path, true));
-        Some(Mapping { range, code: rights.contains('x'), path, deleted })
+        let inode = words.nth(2)?.parse().ok()?;
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        Some(Mapping { range, code: rights.contains('x'), inode, path })
     }
 }
 
@@ -304,10 +322,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_maps_tell_code_and_deleted_files() {
+    fn lines_of_maps_tell_code_inode_and_path() {
         let line = "7f00-7f10 r-xp 00001000 fe:00 123                        /usr/lib/libc.so.6 (deleted)";
         let m = Mapping::parse(line).expect("it names a file");
-        assert_eq!((m.range, m.code, m.path, m.deleted), ("7f00-7f10", true, "/usr/lib/libc.so.6", true));
+        assert_eq!((m.range, m.code, m.inode, m.path), ("7f00-7f10", true, 123, "/usr/lib/libc.so.6"));
         assert!(Mapping::parse("7f00-7f10 rw-p 00000000 00:00 0 ").is_none());
         assert!(!Mapping::parse("7f00-7f10 r--p 00000000 fe:00 1 /a b").expect("it names a file").code);
     }
@@ -337,6 +355,22 @@ mod tests {
         let found = find("*", Some(std::process::id())).expect("own maps can be read");
         assert!(found.len() >= 3, "the program, the C library, the loader: {found:?}");
         assert!(found.iter().all(|file| is_elf(Path::new(&file.path))), "{found:?}");
+    }
+
+    #[test]
+    fn a_wildcard_takes_a_file_of_several_names_once_and_no_other_files() {
+        let folder = std::env::temp_dir().join(format!("memql-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        std::fs::copy("/proc/self/exe", folder.join("libx.so.1.2")).expect("a program can be copied");
+        for link in ["libx.so", "libx.so.1"] {
+            let made = std::os::unix::fs::symlink("libx.so.1.2", folder.join(link));
+            made.expect("the temporary folder can be written");
+        }
+        std::fs::write(folder.join("libx.so.txt"), "GROUP ( )").expect("the temporary folder can be written");
+        let found = find(&format!("{}/libx*", folder.display()), None).expect("the folder can be read");
+        std::fs::remove_dir_all(&folder).expect("it was made above");
+        let shown: Vec<&str> = found.iter().map(|file| file.shown_path.as_str()).collect();
+        assert_eq!(shown, [format!("{}/libx.so", folder.display())]);
     }
 
     #[test]

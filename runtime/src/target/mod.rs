@@ -152,3 +152,54 @@ fn refused(what: &str, error: &std::io::Error) -> FactError {
     };
     FactError { message: format!("{what}: {}", crate::errno::in_words(error)), help }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_this_kernel_agree_with_each_other() {
+        let target = Running::new(None);
+        assert!(target.features().cpus >= 1);
+        if let Err(error) = target.tracepoints() {
+            eprintln!("skipped: {}", error.message);
+            return;
+        }
+        let (category, name) = target.tracepoints().expect("it was asked above").swap_remove(0);
+        let format = target.tracepoint(&category, &name).expect("tracefs can be read");
+        assert!(format.is_some(), "{category}:{name} is listed, so it has a format");
+        assert!(target.tracepoint_id(&category, &name).is_ok());
+        assert_eq!(target.tracepoint(&category, "no_such_event"), Ok(None));
+        assert_eq!(target.tracepoint("..", "options"), Ok(None));
+        let error = target.tracepoint_id(&category, "no_such_event").expect_err("it does not exist");
+        assert_eq!(error.message, format!("there is no tracepoint `{category}:no_such_event`"));
+    }
+
+    #[test]
+    fn what_is_not_supported_says_what_to_use_instead() {
+        let target = Running::new(None);
+        for kind in [ProgramKind::Kprobe, ProgramKind::Fentry, ProgramKind::Uprobe, ProgramKind::Tracepoint] {
+            let first = target.supports(kind);
+            assert_eq!(target.supports(kind), first, "asked twice, answered alike");
+            if let Err(error) = first {
+                assert!(error.help.is_some(), "{}", error.message);
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernels_types_know_its_tasks() {
+        let target = Running::new(None);
+        let btf = match target.btf() {
+            Ok(btf) => btf,
+            Err(error) => {
+                eprintln!("skipped: {}", error.message);
+                return;
+            }
+        };
+        let task = btf.struct_named("task_struct").expect("every kernel has tasks");
+        let comm = btf.field(task, "comm").expect("every task has a name");
+        assert!(btf.c_declaration(comm.type_id, "comm").starts_with("char comm["));
+        assert!(btf.raw_tracepoint_args("sched_switch").is_some_and(|args| args.len() >= 3));
+    }
+}
