@@ -111,11 +111,23 @@ pub enum Refused {
     Rejected(String),
 }
 
+/// `BPF_LOG_STATS` (include/linux/bpf_verifier.h): of a refusal, the kernel verifier tells the reason only.
+/// The whole log of a program that is too complex takes longer than all the rest.
+const REASON_ONLY: u32 = 4;
+const WHOLE_LOG: u32 = 1;
+
 /// Loads an object and runs all programs of its module in order.
 pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
-    LOG.lock().expect("no holder panics").clear();
+    match execute_with_log(object, module, REASON_ONLY) {
+        Err(Refused::Rejected(_)) => execute_with_log(object, module, WHOLE_LOG),
+        other => other,
+    }
+}
+
+fn execute_with_log(object: &[u8], module: &Module, log_level: u32) -> Result<Outcome, Refused> {
+    LOG.take();
     let refused = |error: libbpf_rs::Error| {
-        let log = LOG.lock().expect("no holder panics").clone();
+        let log = LOG.with_borrow(String::clone);
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         let tail: String = tail.into_iter().rev().map(|line| format!("{line}\n")).collect();
         let complex = ["too large", "too complex", "too many", "Argument list too long"];
@@ -124,8 +136,11 @@ pub fn execute(object: &[u8], module: &Module) -> Result<Outcome, Refused> {
             false => Refused::Rejected(format!("{error}\n{tail}")),
         }
     };
-    let loaded =
-        ObjectBuilder::default().open_memory(object).and_then(|open| open.load()).map_err(refused)?;
+    let mut open = ObjectBuilder::default().open_memory(object).map_err(refused)?;
+    for mut program in open.progs_mut() {
+        program.set_log_level(log_level);
+    }
+    let loaded = open.load().map_err(refused)?;
     let events: Rc<RefCell<Vec<Event>>> = Rc::default();
     let rings: Vec<_> = loaded.maps().filter(|m| m.map_type() == libbpf_rs::MapType::RingBuf).collect();
     let mut builder = RingBufferBuilder::new();
@@ -176,11 +191,14 @@ fn elements(map: &libbpf_rs::Map<'_>) -> libbpf_rs::Result<Vec<Element>> {
     Ok(elements)
 }
 
-static LOG: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+thread_local! {
+    /// What libbpf said to this thread.
+    static LOG: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// Keeps what libbpf says, for [`Refused`].
 pub fn keep_libbpf_quiet() {
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, text| {
-        LOG.lock().expect("no holder panics").push_str(&text);
+        LOG.with_borrow_mut(|log| log.push_str(&text));
     })));
 }

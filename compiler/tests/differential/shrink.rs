@@ -1,11 +1,16 @@
 //! Makes a failing program small: drops statements and replaces expressions as long as it still fails.
 
+use std::time::{Duration, Instant};
+
 use crate::tree::{Node, Piece, Program, Ty};
+
+/// The longest time that shrinking one program takes.
+const MOST: Duration = Duration::from_secs(60);
 
 /// The smallest failing program found; `fails` tells whether a program still fails in the same way.
 pub fn shrink(program: &Program, mut fails: impl FnMut(&Program) -> bool) -> Program {
     let mut best = program.clone();
-    let mut tries = 3000;
+    let start = Instant::now();
     loop {
         let mut better = false;
         let mut at = 0;
@@ -13,10 +18,9 @@ pub fn shrink(program: &Program, mut fails: impl FnMut(&Program) -> bool) -> Pro
         while let Some(candidates) = candidates(&best, at) {
             let mut taken = false;
             for candidate in candidates {
-                if tries == 0 {
+                if start.elapsed() > MOST {
                     return best;
                 }
-                tries -= 1;
                 if size(&candidate) < size(&best) && fails(&candidate) {
                     best = candidate;
                     (better, taken) = (true, true);
@@ -163,7 +167,7 @@ fn simplest(ty: &Ty) -> Vec<Node> {
             if nodes.len() < parts.len() {
                 return Vec::new();
             }
-            vec![Node::new("tuple", ty.clone(), &format!("({})", vec!["%"; nodes.len()].join(", ")), nodes)]
+            vec![Node::new("tuple", ty.clone(), &format!("({})", vec!["`"; nodes.len()].join(", ")), nodes)]
         }
         Ty::Buf => vec![leaf("buf(uptr((uint64)$1), 1)")],
         Ty::Stmt => Vec::new(),

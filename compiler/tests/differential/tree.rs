@@ -35,11 +35,11 @@ pub enum Piece {
 }
 
 impl Node {
-    /// A node from a pattern: each `%` is the next of `nodes`.
+    /// A node from a pattern: each backtick is the next of `nodes`.
     pub fn new(label: &'static str, ty: Ty, pattern: &str, nodes: Vec<Node>) -> Node {
         let mut pieces = Vec::new();
         let mut nodes = nodes.into_iter();
-        for (n, text) in pattern.split('%').enumerate() {
+        for (n, text) in pattern.split('`').enumerate() {
             if n > 0 {
                 pieces.push(Piece::Node(nodes.next().expect("a node for each hole")));
             }

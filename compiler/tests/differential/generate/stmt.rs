@@ -1,0 +1,179 @@
+//! Statements.
+
+use super::{Generator, INTS, MapValue, Var};
+use crate::tree::{Node, Ty};
+
+impl Generator {
+    pub fn declare(&mut self) -> Node {
+        let ty = self.some_type(2);
+        let value = self.value(&ty, 3);
+        let name = format!("$v{}", self.fresh());
+        self.vars.push(Var { name: name.clone(), ty: ty.clone(), constant: false });
+        if ty == Ty::Int && self.random.once_in(2) {
+            let int = *self.random.of(INTS);
+            return Node::new("let", Ty::Stmt, &format!("let {name}: {int} = ({int})(`);"), vec![value]);
+        }
+        let word = if self.random.once_in(3) { "let " } else { "" };
+        Node::new("let", Ty::Stmt, &format!("{word}{name} = `;"), vec![value])
+    }
+
+    /// Some statements in a scope of their own.
+    pub fn block(&mut self) -> Vec<Node> {
+        let scope = self.vars.len();
+        let stmts = self.stmts();
+        self.vars.truncate(scope);
+        stmts
+    }
+
+    pub fn stmts(&mut self) -> Vec<Node> {
+        let mut stmts = Vec::new();
+        for _ in 0..1 + self.random.below(5) {
+            if self.budget == 0 {
+                break;
+            }
+            self.budget -= 1;
+            self.stmt(&mut stmts);
+        }
+        stmts
+    }
+
+    pub fn stmt(&mut self, out: &mut Vec<Node>) {
+        let stmt = match self.random.below(30) {
+            0..=2 => self.declare(),
+            3..=5 => match self.assignable(None) {
+                Some(var) => {
+                    let value = self.value(&var.ty, 3);
+                    let pattern = if var.ty == Ty::Int {
+                        format!("{} = (int8)(`);", var.name)
+                    } else {
+                        format!("{} = `;", var.name)
+                    };
+                    Node::new("$v =", Ty::Stmt, &pattern, vec![value])
+                }
+                None => self.declare(),
+            },
+            6 => match self.assignable(Some(Ty::Int)) {
+                Some(var) => {
+                    let op = *self.random.of(&["+=", "-=", "*=", "&=", "|=", "^=", "<<=", ">>="]);
+                    // A declared variable takes what fits it only.
+                    let value = if op.len() == 3 { self.shift_count() } else { self.int(2) };
+                    Node::new("$v op=", Ty::Stmt, &format!("{} {op} `;", var.name), vec![value])
+                }
+                None => self.declare(),
+            },
+            7..=10 => {
+                let map = self.random.of(&self.maps.clone()).clone();
+                self.assign_map(&map)
+            }
+            11 | 12 => match self.int_map() {
+                Some(map) => {
+                    let (place, mut nodes) = self.element(&map);
+                    let op = *self.random.of(&["+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="]);
+                    nodes.push(match op {
+                        "/=" | "%=" => self.divisor(),
+                        "<<=" | ">>=" => self.shift_count(),
+                        _ => self.int(2),
+                    });
+                    Node::new("map op=", Ty::Stmt, &format!("{place} {op} `;"), nodes)
+                }
+                None => self.printf(),
+            },
+            13 => match self.int_map() {
+                Some(map) => {
+                    let (place, nodes) = self.element(&map);
+                    let op = *self.random.of(&["++", "--"]);
+                    Node::new("map++", Ty::Stmt, &format!("{place}{op};"), nodes)
+                }
+                None => self.printf(),
+            },
+            14 => match self.keyed_map() {
+                Some(map) => {
+                    let key = self.whole_key(&map);
+                    Node::new("delete", Ty::Stmt, &format!("delete({}, `);", map.name), vec![key])
+                }
+                None => self.printf(),
+            },
+            15 => {
+                let map = self.random.of(&self.maps.clone()).clone();
+                let what = *self.random.of(&["clear", "zero", "print"]);
+                Node::new("map event", Ty::Stmt, &format!("{what}({});", map.name), Vec::new())
+            }
+            16..=18 => {
+                let cond = self.condition();
+                let then = self.block();
+                let mut blocks = vec![("", then)];
+                if self.random.once_in(2) {
+                    blocks.push((" else ", self.block()));
+                }
+                Node::new("if", Ty::Stmt, "if (`) ", vec![cond]).with_blocks(blocks)
+            }
+            19 if self.rounds <= 8 => self.while_loop(),
+            20 | 21 if self.rounds <= 8 => self.range_loop(),
+            22 => return self.map_loop(out),
+            23 if self.rounds <= 8 => {
+                let n = 1 + self.random.below(3);
+                let (rounds, in_loop) = (self.rounds, self.in_loop);
+                self.rounds *= n;
+                self.in_loop = false;
+                let body = self.block();
+                (self.rounds, self.in_loop) = (rounds, in_loop);
+                Node::new("unroll", Ty::Stmt, &format!("unroll ({n}) "), Vec::new())
+                    .with_blocks(vec![("", body)])
+            }
+            24 if self.in_loop => {
+                let cond = self.condition();
+                let word = *self.random.of(&["break;", "continue;"]);
+                let leave = Node::new(
+                    if word == "break;" { "break" } else { "continue" },
+                    Ty::Stmt,
+                    word,
+                    Vec::new(),
+                );
+                Node::new("if", Ty::Stmt, "if (`) ", vec![cond]).with_blocks(vec![("", vec![leave])])
+            }
+            25 if self.random.once_in(3) => {
+                let cond = self.condition();
+                let word = *self.random.of(&["return;", "exit();", "exit(3);"]);
+                let leave =
+                    Node::new(if word == "return;" { "return" } else { "exit" }, Ty::Stmt, word, Vec::new());
+                Node::new("if", Ty::Stmt, "if (`) ", vec![cond]).with_blocks(vec![("", vec![leave])])
+            }
+            26 => {
+                let map = self.random.of(&self.maps.clone()).clone();
+                match map.value {
+                    MapValue::Agg { readable: false, .. } if map.key.is_empty() => {
+                        Node::new("map event", Ty::Stmt, &format!("print({});", map.name), Vec::new())
+                    }
+                    _ => {
+                        let (place, nodes) = self.element(&map);
+                        Node::new("print", Ty::Stmt, &format!("print({place});"), nodes)
+                    }
+                }
+            }
+            27 => {
+                let ty = self.some_type(2);
+                let value = self.value(&ty, 3);
+                Node::new("print", Ty::Stmt, "print((`));", vec![value])
+            }
+            _ => self.printf(),
+        };
+        out.push(stmt);
+    }
+
+    pub fn printf(&mut self) -> Node {
+        let mut format = String::from("x");
+        let mut nodes = Vec::new();
+        for _ in 0..self.random.below(5) {
+            let ty = self.some_type(1);
+            format.push_str(match ty {
+                Ty::Int => self.random.text(&[" %d", " %u", " %x", " %lld", " %c"]),
+                Ty::Bool => " %d",
+                Ty::Buf => " %r",
+                Ty::Stmt | Ty::Str | Ty::Tuple(_) => " %s",
+            });
+            nodes.push(self.value(&ty, 3));
+        }
+        let pattern = format!("printf(\"{format}\\n\"{});", ", `".repeat(nodes.len()));
+        Node::new("printf", Ty::Stmt, &pattern, nodes)
+    }
+}

@@ -1,0 +1,58 @@
+//! Counts: how many programs were generated and valid, and which constructs they had.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::execute::Scene;
+use crate::tree::{self, Program};
+
+/// Counts of a run.
+#[derive(Default)]
+pub struct Tally {
+    pub generated: usize,
+    pub valid: usize,
+    pub invalid: usize,
+    pub too_large: usize,
+    pub wrong: usize,
+    pub constructs: BTreeMap<&'static str, usize>,
+    pub first_invalid: Option<String>,
+    pub first_too_large: Option<String>,
+}
+
+impl Tally {
+    /// How many programs did not do the same.
+    pub fn failed(&self) -> usize {
+        self.invalid + self.too_large + self.wrong
+    }
+
+    pub fn too_large(&mut self, why: String, config: &str, program: &Program) {
+        self.valid += 1;
+        self.too_large += 1;
+        let source = tree::script(config, std::slice::from_ref(program));
+        self.first_too_large.get_or_insert(format!("{why}\n{source}"));
+    }
+
+    /// What was generated and covered.
+    pub fn report(&self, scene: &Scene, kernel: bool) -> String {
+        let Tally { generated, valid, invalid, too_large, wrong, constructs, first_invalid, first_too_large } =
+            self;
+        let mut out = format!(
+            "{generated} programs generated: {valid} valid ({too_large} of them too large for the kernel, {wrong} wrong), {invalid} invalid\n"
+        );
+        let kernel =
+            if kernel { "interpreter and kernel" } else { "interpreter only: cannot load eBPF programs" };
+        let [compiling, interpreting, executing] = scene.seconds.get();
+        let times = format!(
+            "{compiling:.1} s compiling, {interpreting:.1} s interpreting, {executing:.1} s in the kernel"
+        );
+        writeln!(out, "executed by: {kernel}; {times}").expect("a string takes all");
+        let list: Vec<String> = constructs.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        writeln!(out, "programs by construct: {}", list.join(", ")).expect("a string takes all");
+        for (what, first) in [("invalid", first_invalid), ("too large", first_too_large)] {
+            if let Some(text) = first {
+                writeln!(out, "first that was {what}:\n{text}").expect("a string takes all");
+            }
+        }
+        out
+    }
+}
