@@ -3,6 +3,7 @@
 //   gcc -g -fno-omit-frame-pointer -o leaky leaky.c && memql scripts/memleak.mq -c ./leaky
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct request {
   char *body;
@@ -27,5 +28,8 @@ static void serve(size_t size) {
 }
 
 int main(void) {
-  for (int i = 0; i < 10; i++) serve(4096);
+  for (int i = 0; i < 10; i++) {
+    serve(4096);
+    usleep(20000); // until the next request
+  }
 }
