@@ -90,6 +90,8 @@ struct Generator {
     budget: usize,
     /// Rounds that the kernel verifier walks for a statement here.
     rounds: usize,
+    /// How often at most a statement here runs.
+    runs: usize,
     /// Whether `break` and `continue` may stand here.
     in_loop: bool,
     /// Whether expressions must leave everything as it is.
@@ -108,6 +110,7 @@ pub fn program(seed: u64) -> Program {
         names: 0,
         budget,
         rounds: 1,
+        runs: 1,
         in_loop: false,
         pure: false,
     };
@@ -130,7 +133,7 @@ pub fn program(seed: u64) -> Program {
 pub fn config(seed: u64) -> String {
     let mut random = Random::new(seed);
     let (strlen, keys) = (*random.of(&[8, 16, 30, 64, 200]), *random.of(&[3, 8, 64]));
-    format!("max_strlen = {strlen}; max_map_keys = {keys}; perf_rb_pages = 16")
+    format!("max_strlen = {strlen}; max_map_keys = {keys}; perf_rb_pages = 512")
 }
 
 impl Generator {

@@ -44,17 +44,24 @@ impl Generator {
             0 => self.aggregation(),
             _ => MapValue::Plain(self.some_type(1)),
         };
-        self.new_map_of(key, value, body)
+        let small = self.random.once_in(4).then(|| *self.random.of(&[2, 5, 50]));
+        self.new_map_of(key, value, small, body)
     }
 
-    pub fn new_map_of(&mut self, key: Vec<Ty>, value: MapValue, body: &mut Vec<Node>) -> Map {
+    /// The same, with room for so many keys if it is declared.
+    pub fn new_map_of(
+        &mut self,
+        key: Vec<Ty>,
+        value: MapValue,
+        entries: Option<u32>,
+        body: &mut Vec<Node>,
+    ) -> Map {
         let name = format!("@#_{}", self.fresh());
         let map = Map { name, key, value };
-        if !map.key.is_empty() && self.random.once_in(4) {
+        if let Some(entries) = entries.filter(|_| !map.key.is_empty()) {
             let kind = *self.random.of(&["hash", "hash", "percpuhash"]);
             // An aggregation in a declared map must be kept per CPU.
             let kind = if matches!(map.value, MapValue::Agg { .. }) { "percpuhash" } else { kind };
-            let entries = *self.random.of(&[2, 5, 50]);
             self.declarations.push(format!("let {} = {kind}({entries});", map.name));
         }
         body.push(self.assign_map(&map));

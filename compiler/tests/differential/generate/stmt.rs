@@ -107,16 +107,17 @@ impl Generator {
                 }
                 Node::new("if", Ty::Stmt, "if (`) ", vec![cond]).with_blocks(blocks)
             }
-            19 if self.rounds <= 8 => self.while_loop(),
-            20 | 21 if self.rounds <= 8 => self.range_loop(),
+            19 if self.rounds <= 8 && self.runs <= 10 => self.while_loop(),
+            20 | 21 if self.rounds <= 8 && self.runs <= 10 => self.range_loop(),
             22 => return self.map_loop(out),
-            23 if self.rounds <= 8 => {
+            23 if self.rounds <= 8 && self.runs <= 10 => {
                 let n = 1 + self.random.below(3);
-                let (rounds, in_loop) = (self.rounds, self.in_loop);
+                let outer = (self.rounds, self.runs, self.in_loop);
                 self.rounds *= n;
+                self.runs *= n;
                 self.in_loop = false;
                 let body = self.block();
-                (self.rounds, self.in_loop) = (rounds, in_loop);
+                (self.rounds, self.runs, self.in_loop) = outer;
                 Node::new("unroll", Ty::Stmt, &format!("unroll ({n}) "), Vec::new())
                     .with_blocks(vec![("", body)])
             }
