@@ -26,6 +26,8 @@ struct Case {
     json: bool,
     /// Sent to the run's thread once everything is attached.
     signal: Option<i32>,
+    /// Its input is closed once everything is attached, which ends it.
+    ends: Option<std::process::Child>,
 }
 
 /// What came of it.
@@ -36,14 +38,14 @@ struct Ran {
 
 impl Case {
     /// Runs it; `None` if this machine does not allow that.
-    fn run(self) -> Option<Ran> {
+    fn run(mut self) -> Option<Ran> {
         if let Some(reason) = cannot_run() {
             println!("skipped: {reason}");
             return None;
         }
         let (tell_ready, ready_fd) = pipe();
         let (tell_thread, run_thread) = mpsc::channel();
-        let signal = self.signal;
+        let (signal, ends) = (self.signal, self.ends.take());
         let runs = thread::spawn(move || {
             // SAFETY: `pthread_self` has no preconditions.
             let _ = tell_thread.send(unsafe { libc::pthread_self() } as usize);
@@ -54,6 +56,10 @@ impl Case {
         if let (true, Some(signal), Ok(thread)) = (attached, signal, run_thread.recv()) {
             // SAFETY: the thread has not been joined.
             unsafe { libc::pthread_kill(thread as libc::pthread_t, signal) };
+        }
+        if let Some(mut process) = ends {
+            drop(process.stdin.take());
+            process.wait().expect("the process can be waited for");
         }
         Some(runs.join().expect("a run does not panic"))
     }
@@ -178,17 +184,16 @@ fn ctrl_c_ends_a_run_and_maps_are_printed() {
 
 #[test]
 fn a_run_ends_with_the_process_it_is_about() {
-    let mut process = std::process::Command::new("sleep").arg("0.2").spawn().expect("`sleep` can be run");
+    let mut cat = std::process::Command::new("cat");
+    let process = cat.stdin(std::process::Stdio::piped()).spawn().expect("`cat` can be run");
     let case = Case {
         script: r#"interval:s:100 { } end { printf("end\n"); }"#,
         pid: Some(process.id()),
+        ends: Some(process),
         ..Case::default()
     };
-    let text = printed(case, 0);
-    let _ = process.wait();
-    if let Some(text) = text {
-        assert_eq!(text, "end\n");
-    }
+    let Some(text) = printed(case, 0) else { return };
+    assert_eq!(text, "end\n");
 }
 
 #[test]

@@ -37,10 +37,12 @@ fn print_and_clear_happen_in_the_order_they_are_written() {
 #[test]
 fn profile_samples_every_cpu() {
     need!(machine::root());
-    let script = "profile:hz:999 { @[cpu] = count(); } interval:ms:300 { exit(); }";
-    let out = memql::run(["-e", script]).output();
     let cpus = std::thread::available_parallelism().expect("the number of CPUs").get();
-    assert!(text::sorted(&out).len() >= cpus.min(2), "{out}");
+    let script = format!(
+        "profile:hz:999 {{ @[cpu] = count(); }} interval:ms:10 {{ if (len(@) >= {cpus}) {{ exit(); }} }}"
+    );
+    let out = memql::run(["-e", &script]).output();
+    assert!(text::sorted(&out).len() >= cpus, "{out}");
 }
 
 #[test]

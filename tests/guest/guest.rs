@@ -1,6 +1,6 @@
 //! One command in a fresh guest with memql, the shipped scripts and the trigger programs in it.
 
-use crate::support::{machine, programs};
+use crate::support::{HANGS, machine, programs};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -37,11 +37,13 @@ pub struct Size {
     pub memory_mb: u32,
     /// Swap in MB; 0 for none.
     pub swap_mb: u32,
+    /// CPUs. With one, a thread in the kernel runs until it waits: the kernel is started without preemption.
+    pub cores: u32,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Size { memory_mb: 512, swap_mb: 0 }
+        Size { memory_mb: 512, swap_mb: 0, cores: 2 }
     }
 }
 
@@ -77,7 +79,11 @@ pub fn run(kernel: &str, size: Size, script: &str, files: &[PathBuf]) -> Result<
     fetch(&vm, kernel)?;
     let mut command = Command::new(vm.join("run"));
     command.args([kernel, &format!("{FUNCTIONS}\n{script}")]);
-    command.args(["--mem", &size.memory_mb.to_string(), "--timeout", "300"]);
+    command.args(["--mem", &size.memory_mb.to_string(), "--smp", &size.cores.to_string()]);
+    command.args(["--timeout", &HANGS.as_secs().to_string()]);
+    if size.cores == 1 {
+        command.args(["--append", "preempt=none"]);
+    }
     if size.swap_mb > 0 {
         command.args(["--swap", &size.swap_mb.to_string()]);
     }

@@ -17,4 +17,4 @@ pub mod trigger;
 use std::time::Duration;
 
 /// After so long without an answer a process under test is taken to hang. Far above what any takes.
-pub const HANGS: Duration = Duration::from_secs(300);
+pub const HANGS: Duration = Duration::from_secs(600);
