@@ -4,6 +4,13 @@
 //! are as written. Sugar stays (`a += 1` is not rewritten), so that the tree can be printed back.
 //! Resolving, typing and desugaring belong to the compiler's `check`.
 
+mod test;
+
+pub use test::{
+    Expectation, FactField, KernelFact, KernelFactKind, KernelFacts, NamedValue, Test, TestStep,
+    TestStepKind, TestedScript,
+};
+
 /// A half-open range of byte offsets into the source text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
@@ -52,6 +59,12 @@ pub enum Item {
     Map(MapDecl),
     /// `attach points /predicate/ { body }`
     Probe(Probe),
+    /// `script "FILE";`: the script that the tests of this file are about.
+    TestedScript(TestedScript),
+    /// `kernel { ... }`: what the tests' kernel has.
+    Kernel(KernelFacts),
+    /// `test "title" { ... }`
+    Test(Test),
 }
 
 /// `config = { ... }`: settings of the run.

@@ -15,6 +15,7 @@ mod item;
 mod literal;
 mod report;
 mod stmt;
+mod test;
 mod types;
 
 use std::cell::{Cell, RefCell};

@@ -187,6 +187,10 @@ fn word(rule: Rule) -> Word {
         | Rule::config_word
         | Rule::option
         | Rule::map_decl
+        | Rule::test
+        | Rule::test_word
+        | Rule::tested_script
+        | Rule::script_word
         | Rule::EOI => Item,
         Rule::attach_point
         | Rule::attach_spec
@@ -268,6 +272,16 @@ fn word(rule: Rule) -> Word {
         Rule::variable => Kind("a `$variable`"),
         Rule::map => Kind("a `@map`"),
 
+        Rule::test_run | Rule::run_word => Token("run"),
+        Rule::test_memory | Rule::memory_word => Token("memory"),
+        Rule::test_file | Rule::file_word => Token("file"),
+        Rule::test_fire | Rule::fire_word => Token("fire"),
+        Rule::test_expect | Rule::expect_word => Token("expect"),
+        Rule::kernel_fact => Kind("an attach point, a `struct`, an `enum` or a `symbol`"),
+        Rule::fact_field => Kind("a field such as `pid: int32`"),
+        Rule::test_value => Kind("a value such as `pid = 1`"),
+        Rule::expect_lines => Kind("a line in double quotes"),
+
         Rule::if_word => Token("if"),
         Rule::as_word => Token("as"),
         Rule::asc_word => Token("asc"),
@@ -301,7 +315,21 @@ fn word(rule: Rule) -> Word {
         | Rule::pointer
         | Rule::array
         | Rule::shebang
-        | Rule::btf_guard => Nothing,
+        | Rule::btf_guard
+        | Rule::kernel
+        | Rule::kernel_word
+        | Rule::kernel_symbol
+        | Rule::kernel_record
+        | Rule::kernel_point
+        | Rule::symbol_word
+        | Rule::fact_fields
+        | Rule::test_values
+        | Rule::expect_nothing
+        | Rule::expect_exit
+        | Rule::expect_lost
+        | Rule::nothing_word
+        | Rule::exit_word
+        | Rule::lost_word => Nothing,
         // Tried only to tell a cast from a value, a keyword from a name.
         Rule::certain_type
         | Rule::likely_type
@@ -324,6 +352,7 @@ fn word(rule: Rule) -> Word {
         | Rule::attach_word => Nothing,
         // Silent rules: pest never reports them.
         Rule::item
+        | Rule::test_step
         | Rule::block_statement
         | Rule::simple_statement
         | Rule::for_head

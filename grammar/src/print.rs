@@ -14,6 +14,8 @@
 //!           str "tick\n" @21..29
 //! ```
 
+mod test;
+
 use std::fmt::Write;
 
 use crate::ast::*;
@@ -71,6 +73,11 @@ impl Printer {
                 p.labelled("max-entries", |p| p.expr(max_entries));
             }),
             Item::Probe(probe) => self.probe(probe),
+            Item::TestedScript(TestedScript { path, span }) => {
+                self.node("tested-script", *span, |p| p.string(path))
+            }
+            Item::Kernel(facts) => self.kernel(facts),
+            Item::Test(test) => self.test(test),
         }
     }
 

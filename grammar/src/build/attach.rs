@@ -24,7 +24,7 @@ impl Builder {
         AttachPoint { alternatives, span }
     }
 
-    fn attach_spec(&self, pair: Pair<'_, Rule>) -> AttachSpec {
+    pub(super) fn attach_spec(&self, pair: Pair<'_, Rule>) -> AttachSpec {
         let span = span_of(&pair);
         let parts = Children::of(pair)
             .map(|part| match part.as_rule() {

@@ -20,6 +20,9 @@ impl Builder {
             Rule::option => Some(Item::Option(self.option(pair))),
             Rule::map_decl => Some(Item::Map(self.map_decl(pair))),
             Rule::probe => Some(Item::Probe(self.probe(pair))),
+            Rule::tested_script => Some(Item::TestedScript(self.tested_script(pair))),
+            Rule::kernel => Some(Item::Kernel(self.kernel(pair))),
+            Rule::test => Some(Item::Test(self.test(pair))),
             // Text that says nothing to memql.
             Rule::shebang | Rule::btf_guard | Rule::EOI => None,
             rule => unreachable!("memql.pest has no {rule:?} among a script's items"),

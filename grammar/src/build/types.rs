@@ -28,7 +28,7 @@ impl Builder {
     }
 }
 
-fn type_base(pair: Pair<'_, Rule>) -> TypeBase {
+pub(super) fn type_base(pair: Pair<'_, Rule>) -> TypeBase {
     match pair.as_rule() {
         Rule::record_type => {
             let mut children = Children::of(pair);
