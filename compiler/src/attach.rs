@@ -79,6 +79,8 @@ pub enum AttachPoint {
         file_offset: u64,
         /// Bytes past it that the script asks for.
         offset: u64,
+        /// Bytes past that to where the breakpoint goes, with the same arguments and stack (`placement`).
+        skip: u32,
         /// On return (`uretprobe`).
         ret: bool,
     },
@@ -133,6 +135,19 @@ pub enum ProgramKind {
 }
 
 impl AttachPoint {
+    /// Whether it is a user function's return.
+    pub fn is_return(&self) -> bool {
+        matches!(self, AttachPoint::Uprobe { ret: true, .. })
+    }
+
+    /// Bytes from the instruction that the script asks for to the one that the breakpoint is on.
+    pub fn skip(&self) -> u32 {
+        match self {
+            AttachPoint::Uprobe { skip, ret: false, .. } => *skip,
+            _ => 0,
+        }
+    }
+
     /// The program type it needs.
     pub fn kind(&self) -> ProgramKind {
         match self {
@@ -201,7 +216,7 @@ impl fmt::Display for AttachPoint {
             AttachPoint::Fentry { module, function, exit } => {
                 write!(f, "{}:{}{function}", if *exit { "fexit" } else { "fentry" }, colon(module))
             }
-            AttachPoint::Uprobe { shown_path, symbol, file_offset, offset, ret, path: _ } => {
+            AttachPoint::Uprobe { shown_path, symbol, file_offset, offset, ret, path: _, skip: _ } => {
                 let provider = if *ret { "uretprobe" } else { "uprobe" };
                 if symbol.is_empty() {
                     write!(f, "{provider}:{shown_path}:{file_offset:#x}")

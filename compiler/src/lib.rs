@@ -19,6 +19,7 @@ pub mod interpret;
 pub mod ir;
 pub mod lower;
 pub mod passes;
+mod placement;
 pub mod plan;
 pub mod providers;
 pub mod scratch;

@@ -61,6 +61,20 @@ pub trait Target {
         Ok(functions.binary_search_by(|(n, _)| n.as_str().cmp(name)).ok().map(|i| functions[i].1))
     }
 
+    /// What the symbol tables say of the function whose first byte is at this offset of a file; `None` if
+    /// they know none there, or the file cannot be read.
+    fn user_function_extent(&self, path: &str, offset: u64) -> Option<FunctionExtent> {
+        let _unknown = (path, offset);
+        None
+    }
+
+    /// Up to `length` bytes of machine code at an offset of a file, fewer at its end; `None` if it cannot be
+    /// read.
+    fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let _unknown = (path, offset, length);
+        None
+    }
+
     /// A tracepoint's fields, from its tracefs format file; `None` if there is no such tracepoint.
     ///
     /// # Errors
@@ -191,6 +205,15 @@ pub struct UserFile {
     pub path: String,
     /// The file as its users know it.
     pub shown_path: String,
+}
+
+/// How far a function of a file reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionExtent {
+    /// Its bytes.
+    pub size: u64,
+    /// The offset in the file of the next symbol behind its first byte.
+    pub next_symbol: Option<u64>,
 }
 
 /// A fact that could not be read.

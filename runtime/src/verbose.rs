@@ -6,11 +6,13 @@
 //!   uprobe:/lib/libc.so.6:malloc: 96 instructions, 240 verified, id 72
 //! attached 27 points in 30.2 ms
 //!   uprobe:/lib/libc.so.6:malloc and 25 more: uprobe_multi, 26 points in 1 link
+//!     uprobe:/lib/libc.so.6:free at +3
 //! ```
 
 use std::fmt::Write;
 use std::time::Duration;
 
+use memql_compiler::attach::AttachPoint;
 use memql_compiler::plan::Plan;
 
 use crate::attach::Attached;
@@ -54,6 +56,11 @@ pub fn attached(plan: &Plan, loaded: &Loaded, attached: &Attached) -> String {
             n => format!("{}, {points} points in {n} links", style.name()),
         };
         line(&mut text, format_args!("  {}: {how}", probe_name(program)));
+        for (point, _) in &program.points {
+            if let AttachPoint::Uprobe { skip: skip @ 1.., .. } = point {
+                line(&mut text, format_args!("    {point} at +{skip}"));
+            }
+        }
     }
     text
 }

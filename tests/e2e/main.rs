@@ -12,6 +12,7 @@ mod drsnoop;
 mod fallbacks;
 mod memleak;
 mod oomkill;
+mod placement;
 mod processes;
 mod script_options;
 mod shmsnoop;

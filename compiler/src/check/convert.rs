@@ -6,7 +6,7 @@ use super::diagnostics::types;
 use super::shape::int_bits;
 use super::{Checker, constant};
 use crate::arch;
-use crate::attach::ProgramKind;
+use crate::attach::{AttachPoint, ProgramKind};
 use crate::hir::{Expr, ExprKind};
 use crate::types::{AddrSpace, PointText, TupleField, Type};
 
@@ -68,9 +68,27 @@ impl Checker<'_> {
             (ProgramKind::Kprobe, Type::Ksym) | (ProgramKind::Uprobe, Type::Usym) => {
                 let offset = arch::registers(self.target.features().arch).instruction_pointer;
                 let kind = ExprKind::CtxLoad { offset, bytes: 8, signed: false };
-                Some(cast_to(Expr { kind, ty: Type::U64, span }, to))
+                let address = Expr { kind, ty: Type::U64, span };
+                Some(cast_to(self.entry_address(address), to))
             }
             _ => None,
+        }
+    }
+
+    /// The address that the script asked to probe, from that of the breakpoint.
+    fn entry_address(&self, breakpoint: Expr) -> Expr {
+        match self.probe.points.first().map_or(0, AttachPoint::skip) {
+            0 => breakpoint,
+            skip => {
+                let (ty, span) = (breakpoint.ty.clone(), breakpoint.span);
+                let skip = Expr { kind: ExprKind::Int(skip.into()), ty: ty.clone(), span };
+                let kind = ExprKind::Binary {
+                    op: ast::BinaryOp::Sub,
+                    left: Box::new(breakpoint),
+                    right: Box::new(skip),
+                };
+                Expr { kind, ty, span }
+            }
         }
     }
 

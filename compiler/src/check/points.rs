@@ -8,7 +8,7 @@
 //! Probes whose predicate is a constant that is never true are dropped before any of it: they cannot
 //! be missing. The points of a probe are then cut into variants within which its body means the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
 
@@ -17,9 +17,10 @@ use super::uses::Uses;
 use super::{Checker, Walk, constant};
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::diagnostic::Diagnostic;
+use crate::placement;
 use crate::plan::MissingProbes;
 use crate::providers::{ExpandError, expand};
-use crate::target::TracepointField;
+use crate::target::{Target, TracepointField};
 
 /// Points of a probe that its body cannot tell apart.
 pub(crate) struct Variant<'a> {
@@ -35,22 +36,14 @@ pub(crate) struct Variant<'a> {
 
 /// The variants of all probes, in source order; empty if nothing would run.
 pub(crate) fn variants<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -> Vec<Variant<'a>> {
+    let Some(mut expanded) = expand_probes(checker, script) else { return Vec::new() };
+    if checker.settings.probe_placement {
+        place(checker.target, &mut expanded);
+    }
     let mut all = Vec::new();
-    let (mut points_in_all, mut programs) = (0usize, 0usize);
-    for item in &script.items {
-        let Item::Probe(probe) = item else { continue };
-        let span = probe.points.iter().map(|p| p.span).reduce(Span::to).unwrap_or(probe.span);
-        if never_runs(checker, probe) {
-            all.push(Variant { probe, points: Vec::new(), live: false, span });
-            continue;
-        }
-        let points = expand_all(checker, probe);
-        points_in_all += points.len();
-        if points_in_all > checker.settings.max_probes {
-            checker.report(errors::too_many_points(points_in_all, checker.settings.max_probes, span));
-            return Vec::new();
-        }
-        let groups = split(checker, probe, points);
+    let mut programs = 0usize;
+    for Expanded { probe, uses, points, span } in expanded {
+        let groups = split(checker, &uses, points);
         if groups.is_empty() {
             all.push(Variant { probe, points: Vec::new(), live: false, span });
         }
@@ -64,6 +57,66 @@ pub(crate) fn variants<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -
     }
     // Without a live probe there is nothing to check against; what is missing was reported.
     if all.iter().any(|v| v.live) { all } else { Vec::new() }
+}
+
+/// A probe and its points on this kernel; none for one that never runs.
+struct Expanded<'a> {
+    probe: &'a ast::Probe,
+    uses: Uses,
+    points: Vec<AttachPoint>,
+    span: Span,
+}
+
+/// All probes with their points; `None` if there are too many.
+fn expand_probes<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -> Option<Vec<Expanded<'a>>> {
+    let mut all = Vec::new();
+    let mut points_in_all = 0usize;
+    for item in &script.items {
+        let Item::Probe(probe) = item else { continue };
+        let span = probe.points.iter().map(|p| p.span).reduce(Span::to).unwrap_or(probe.span);
+        let points = if never_runs(checker, probe) { Vec::new() } else { expand_all(checker, probe) };
+        points_in_all += points.len();
+        if points_in_all > checker.settings.max_probes {
+            checker.report(errors::too_many_points(points_in_all, checker.settings.max_probes, span));
+            return None;
+        }
+        all.push(Expanded { probe, uses: Uses::of(probe), points, span });
+    }
+    Some(all)
+}
+
+/// Moves the breakpoints on user functions' entries to where they cost least; all of one function to the
+/// same place, since each place costs a trap.
+fn place(target: &dyn Target, probes: &mut [Expanded<'_>]) {
+    let mut least: HashMap<(String, u64), u32> = HashMap::new();
+    for Expanded { uses, points, .. } in probes.iter() {
+        for point in points {
+            if let Some((path, entry)) = function_entry(point) {
+                let takes_stack = uses.user_addresses && !point.is_return();
+                let skip = match uses.registers {
+                    true => 0,
+                    false => placement::skip(target, path, entry, takes_stack),
+                };
+                least.entry((path.to_owned(), entry)).and_modify(|l| *l = skip.min(*l)).or_insert(skip);
+            }
+        }
+    }
+    for point in probes.iter_mut().flat_map(|p| &mut p.points) {
+        let at = function_entry(point).map(|(path, entry)| (path.to_owned(), entry));
+        if let (Some(found), AttachPoint::Uprobe { skip, .. }) = (at.and_then(|at| least.get(&at)), point) {
+            *skip = *found;
+        }
+    }
+}
+
+/// The file, and the place in it, of the user function on whose entry or return a point is.
+fn function_entry(point: &AttachPoint) -> Option<(&str, u64)> {
+    match point {
+        AttachPoint::Uprobe { path, symbol, file_offset, offset: 0, .. } if !symbol.is_empty() => {
+            Some((path, *file_offset))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the predicate is constant and false, whatever the point.
@@ -168,11 +221,10 @@ fn substitute_part(checker: &Checker<'_>, part: &Name) -> Result<String, Box<Dia
 }
 
 /// Cuts points into groups of one program type within which the body means the same.
-fn split(checker: &mut Checker<'_>, probe: &ast::Probe, points: Vec<AttachPoint>) -> Vec<Vec<AttachPoint>> {
-    let uses = Uses::of(probe);
+fn split(checker: &mut Checker<'_>, uses: &Uses, points: Vec<AttachPoint>) -> Vec<Vec<AttachPoint>> {
     let mut groups: Vec<(GroupKey, Vec<AttachPoint>)> = Vec::new();
     for point in points {
-        let key = group_key(checker, &uses, &point);
+        let key = group_key(checker, uses, &point);
         match groups.iter_mut().find(|(k, _)| *k == key) {
             Some((_, group)) => group.push(point),
             None => groups.push((key, vec![point])),
@@ -193,6 +245,8 @@ struct GroupKey {
     fields: Option<(bool, Vec<Option<TracepointField>>)>,
     /// Whether the point has a function: what `func` needs.
     has_function: bool,
+    /// How far the breakpoint is from the address that the body sees.
+    skip: u32,
 }
 
 fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> GroupKey {
@@ -204,6 +258,7 @@ fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> Gro
         file: None,
         fields: None,
         has_function: point.function().is_some(),
+        skip: if uses.user_addresses { point.skip() } else { 0 },
     };
     match point {
         AttachPoint::Uprobe { path, .. } if uses.file => key.file = Some(path.clone()),

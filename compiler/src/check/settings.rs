@@ -21,6 +21,8 @@ pub(crate) struct ScriptSettings {
     pub max_probes: usize,
     /// The most programs.
     pub max_programs: usize,
+    /// Whether uprobes go where they cost least.
+    pub probe_placement: bool,
     /// The object's license.
     pub license: String,
     /// What the runtime acts on.
@@ -35,6 +37,7 @@ impl Default for ScriptSettings {
             max_map_keys: 4096,
             max_probes: 1024,
             max_programs: 1024,
+            probe_placement: true,
             license: "GPL".to_owned(),
             plan: Settings::default(),
         }
@@ -120,6 +123,17 @@ const SETTINGS: &[Setting] = &[
             };
             s.plan.missing_probes = what;
             true
+        },
+    ),
+    setting(
+        "probe_placement",
+        "true or false",
+        "whether uprobes go past instructions that are slow under a probe, where it makes no difference",
+        |s, v| {
+            boolean(v).is_some_and(|b| {
+                s.probe_placement = b;
+                true
+            })
         },
     ),
     setting("print_maps_on_exit", "true or false", "whether maps are printed at the end", |s, v| {

@@ -20,6 +20,10 @@ pub(crate) struct Uses {
     pub point_text: bool,
     /// `uaddr()`
     pub file: bool,
+    /// `reg()`
+    pub registers: bool,
+    /// `ustack`, or `func`, which can stand for an address.
+    pub user_addresses: bool,
 }
 
 impl Uses {
@@ -143,8 +147,13 @@ impl Uses {
         match name {
             "args" => self.all_fields = true,
             "retval" => self.typed_values = true,
-            "probe" | "func" => self.point_text |= !kept,
+            "probe" | "func" => {
+                self.point_text |= !kept;
+                self.user_addresses |= name == "func";
+            }
             "uaddr" => self.file = true,
+            "reg" => self.registers = true,
+            "ustack" => self.user_addresses = true,
             _ => self.typed_values |= argument_number(name).is_some(),
         }
     }

@@ -4,6 +4,7 @@
 //! the id. The id is a 64-bit hash of all frames: two stacks do not share one, as they may with
 //! `BPF_MAP_TYPE_STACK_TRACE`, whose buckets refuse or overwrite on collision.
 
+use crate::attach::AttachPoint;
 use crate::helpers;
 use crate::hir::{self, Builtin, ExprKind};
 use crate::ir::{BinaryOp as IrOp, Cond, MapKind, Type as IrType, Value, Width};
@@ -77,6 +78,9 @@ impl ProgramLowering<'_, '_> {
 
         self.b.switch_to(taken);
         let n = self.b.binary_int(IrOp::Lshr, bytes, 3);
+        if stack.user {
+            self.undo_skip(frames);
+        }
         if stack.limit >= self.lowering.features().max_stack {
             let cut = self.lowering.features().max_stack;
             let counter = self.lowering.health.counter(&mut self.lowering.module, Loss::StackCut);
@@ -103,6 +107,17 @@ impl ProgramLowering<'_, '_> {
         let tgid = if stack.user { self.tgid() } else { self.b.int(0) };
         self.b.store(Width::W32, to.ptr, to.off + 8, tgid);
         self.b.store(Width::W32, to.ptr, to.off + 12, count);
+    }
+
+    /// Puts the address that the script asked to probe in place of the breakpoint's.
+    fn undo_skip(&mut self, frames: Value) {
+        let skip = self.points.first().map_or(0, AttachPoint::skip);
+        debug_assert!(self.points.iter().all(|point| point.skip() == skip));
+        if skip > 0 {
+            let address = self.b.load(Width::W64, false, frames, 0);
+            let entry = self.b.binary_int(IrOp::Sub, address, i64::from(skip));
+            self.b.store(Width::W64, frames, 0, entry);
+        }
     }
 
     fn hash_frames(&mut self, frames: Value, n: Value, limit: u32) -> Value {

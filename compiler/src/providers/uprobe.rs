@@ -54,6 +54,7 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
             symbol: symbol.to_owned(),
             file_offset,
             offset,
+            skip: 0,
             ret,
         };
         match place {

@@ -297,11 +297,19 @@ impl<'a> Attaching<'a> {
                     kprobe::Spot { module: module.as_deref(), function, offset: *offset, on_return: *ret };
                 Ok((kprobe::event(spot, &pmu).map_err(failed)?, self.some_cpu().map_err(failed)?))
             }
-            AttachPoint::Uprobe { path, shown_path: _, symbol: _, file_offset, offset, ret } => {
+            AttachPoint::Uprobe {
+                path,
+                ret,
+                shown_path: _,
+                symbol: _,
+                file_offset: _,
+                offset: _,
+                skip: _,
+            } => {
                 let pmu = found(&mut self.uprobe_pmu, || Pmu::named("uprobe"))
                     .map_err(|error| no_pmu(point, "uprobe", &error))?;
-                let event =
-                    uprobe::event(path, file_offset.wrapping_add(*offset), *ret, &pmu).map_err(failed)?;
+                let offset = file_offset(point).unwrap_or_default();
+                let event = uprobe::event(path, offset, *ret, &pmu).map_err(failed)?;
                 let places = match self.situation.pid {
                     Some(pid) => vec![Place::Process(pid)],
                     None => self.some_cpu().map_err(failed)?,
@@ -481,9 +489,12 @@ fn by_file(points: Vec<&(AttachPoint, u64)>) -> BTreeMap<&str, Vec<(AttachPoint,
     files
 }
 
+/// Where in its file the breakpoint of a uprobe goes.
 fn file_offset(point: &AttachPoint) -> Option<u64> {
     match point {
-        AttachPoint::Uprobe { file_offset, offset, .. } => Some(file_offset.wrapping_add(*offset)),
+        AttachPoint::Uprobe { file_offset, offset, skip, .. } => {
+            Some(file_offset.wrapping_add(*offset).wrapping_add(u64::from(*skip)))
+        }
         _ => None,
     }
 }

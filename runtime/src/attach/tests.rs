@@ -126,6 +126,7 @@ fn uprobe(path: &str, symbol: &str, file_offset: u64) -> AttachPoint {
         shown_path: path.into(),
         symbol: symbol.into(),
         file_offset,
+        skip: 0,
         offset: 0,
         ret: false,
     }

@@ -12,12 +12,14 @@
 //!                                 loader runs once
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use memql_compiler::target::{FactError, UserFile};
+use memql_compiler::target::{FactError, FunctionExtent, UserFile};
 use object::elf::{
     FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC,
     STT_GNU_IFUNC, Versym,
@@ -32,6 +34,8 @@ use super::refused;
 #[derive(Default)]
 pub struct SymbolTables {
     by_path: RefCell<HashMap<String, Rc<Symbols>>>,
+    /// Files whose code was asked for.
+    files: RefCell<HashMap<String, Rc<File>>>,
 }
 
 impl SymbolTables {
@@ -75,6 +79,36 @@ impl SymbolTables {
         Ok(self.of(path, path)?.best(name, |symbol| Some(symbol.value)))
     }
 
+    /// How far the function at an offset of the file reaches; `None` where no symbol is a function, or the
+    /// file cannot be read.
+    pub fn extent(&self, path: &str, offset: u64) -> Option<FunctionExtent> {
+        let symbols = self.of(path, path).ok()?;
+        let places = symbols.places.get_or_init(|| symbols.sizes_by_offset());
+        let size = *places.get(&offset)?;
+        let next = places.range(offset + 1..).next().map(|(offset, _)| *offset);
+        (size > 0).then_some(FunctionExtent { size, next_symbol: next })
+    }
+
+    /// Up to `length` bytes of the file, fewer at its end; `None` if it cannot be read.
+    pub fn code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let file = match self.files.borrow_mut().entry(path.to_owned()) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => new.insert(Rc::new(File::open(path).ok()?)).clone(),
+        };
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match file.read_at(&mut bytes[filled..], offset.checked_add(filled as u64)?) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        bytes.truncate(filled);
+        Some(bytes)
+    }
+
     fn of(&self, path: &str, shown: &str) -> Result<Rc<Symbols>, FactError> {
         if let Some(known) = self.by_path.borrow().get(path) {
             return Ok(known.clone());
@@ -104,11 +138,14 @@ pub fn has_loader(path: &str) -> Option<bool> {
 }
 
 /// What is kept of one file.
+#[derive(Default)]
 struct Symbols {
     all: Vec<Symbol>,
     /// The string tables, one behind the other.
     strings: Vec<u8>,
     segments: Vec<Segment>,
+    /// The sizes of the symbols by offset in the file; of several at one place, the largest.
+    places: OnceCell<BTreeMap<u64, u64>>,
 }
 
 /// A defined symbol.
@@ -116,6 +153,7 @@ struct Symbol {
     /// Where its name starts in the strings.
     name: usize,
     value: u64,
+    size: u64,
     function: bool,
     /// Another version of it is what programs link to.
     hidden: bool,
@@ -164,7 +202,7 @@ impl Symbols {
             size: h.p_filesz(endian).into(),
             code: h.p_flags(endian).contains(PF_X),
         });
-        let mut symbols = Symbols { all: Vec::new(), strings: Vec::new(), segments: segments.collect() };
+        let mut symbols = Symbols { segments: segments.collect(), ..Symbols::default() };
         let sections = header.sections(endian, data)?;
         for wanted in [SHT_SYMTAB, SHT_DYNSYM] {
             for (index, section) in sections.enumerate().filter(|(_, s)| s.sh_type(endian) == wanted) {
@@ -190,6 +228,7 @@ impl Symbols {
                     symbols.all.push(Symbol {
                         name,
                         value: entry.st_value(endian).into(),
+                        size: entry.st_size(endian).into(),
                         function: kind == STT_FUNC,
                         hidden: versions.get(i).is_some_and(|v| v.0.get(endian).is_hidden()),
                     });
@@ -197,6 +236,18 @@ impl Symbols {
             }
         }
         Ok(symbols)
+    }
+
+    /// See [`Symbols::places`].
+    fn sizes_by_offset(&self) -> BTreeMap<u64, u64> {
+        let mut places = BTreeMap::new();
+        for symbol in &self.all {
+            if let Some(offset) = self.file_offset(symbol.value) {
+                let size = places.entry(offset).or_insert(0);
+                *size = symbol.size.max(*size);
+            }
+        }
+        places
     }
 
     /// A symbol's name without its version, and 1 where another version of it is what programs link to.
@@ -282,13 +333,22 @@ mod tests {
         let mut strings = Vec::new();
         let mut all = Vec::new();
         for (i, name) in names.iter().enumerate() {
-            all.push(Symbol { name: strings.len(), value: 0x1010 + i as u64, function: true, hidden: false });
+            all.push(Symbol {
+                name: strings.len(),
+                value: 0x1010 + i as u64,
+                size: 0,
+                function: true,
+                hidden: false,
+            });
             strings.extend(name.bytes());
             strings.push(0);
         }
         let segments = vec![Segment { address: 0x1000, offset: 0x200, size: 0x100, code: true }];
         let tables = SymbolTables::default();
-        tables.by_path.borrow_mut().insert("x".into(), Rc::new(Symbols { all, strings, segments }));
+        tables
+            .by_path
+            .borrow_mut()
+            .insert("x".into(), Rc::new(Symbols { all, strings, segments, ..Symbols::default() }));
         let file = UserFile { path: "x".into(), shown_path: "x".into() };
         let expected = [("f".to_owned(), 0x211), ("g".to_owned(), 0x212), ("h".to_owned(), 0x213)];
         assert_eq!(tables.functions(&file), Ok(expected.to_vec()));

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
-use memql_compiler::target::{FactError, Features, Target, TracepointFormat, UserFile};
+use memql_compiler::target::{FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile};
 
 mod elf;
 mod features;
@@ -117,6 +117,14 @@ impl Target for Running {
 
     fn user_function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
         self.symbols.function(file, name)
+    }
+
+    fn user_function_extent(&self, path: &str, offset: u64) -> Option<FunctionExtent> {
+        self.symbols.extent(path, offset)
+    }
+
+    fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+        self.symbols.code(path, offset, length)
     }
 
     fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {
