@@ -36,6 +36,8 @@ pub enum Ended {
     Process,
     /// Nobody reads the output any more.
     ReaderGone,
+    /// All probes are `begin` and `end`: nothing more can happen.
+    NothingToWaitFor,
 }
 
 /// Whether there is more to read.

@@ -54,6 +54,11 @@ impl<'a> Receiver<'a> {
         self.mode = mode;
     }
 
+    /// Whether the script calls `exit()` in what is kept.
+    pub fn kept_exit(&self) -> bool {
+        self.kept.iter().any(|event| self.output.is_exit(event))
+    }
+
     /// Prints what was kept, and whatever comes from now on.
     pub fn print_kept(&mut self) {
         let kept = std::mem::take(&mut self.kept);

@@ -2,11 +2,13 @@
 //!
 //! [`run`] reads as the list of its phases. What it promises:
 //!
-//! - `begin` probes have run, and their output is printed, before anything is attached.
+//! - `begin` probes have run before anything is attached; what they print comes first, after the word that
+//!   everything is attached.
 //! - The child of `-c` executes its first instruction, and `--ready-fd` gets its byte, when everything is attached.
 //! - When the run ends, all events that were sent before are printed, then `end` probes run, then the
 //!   maps are printed, then losses are reported; only then is anything detached. Probes go on meanwhile:
 //!   what they send after the end is not printed, what they add to maps may be.
+//! - A run whose probes are all `begin` and `end` ends by itself.
 //! - After `exit()`, no event is printed that came after it, `end` probes' excepted.
 //! - Whatever fails, what was attached is detached and a child that was never let go is killed.
 
@@ -97,17 +99,21 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         eprint!("{}", verbose::loaded(plan, &loaded));
     }
 
+    run.begin(&world)?;
     let mut attached = None;
-    let ended = match run.begin(&world)? {
-        Some(ended) => {
-            run.announce(triggers.points(), &mut world)?;
-            ended
-        }
+    let points = match receiver.borrow().kept_exit() {
+        true => triggers.points(),
+        false => attached.insert(run.attach(target, &world)?).points(),
+    };
+    run.announce(points, &mut world)?;
+    let ended = match run.print_begin()? {
+        Some(ended) => ended,
         None => {
-            let attached = attached.insert(run.attach(target, &world)?);
-            run.announce(attached.points(), &mut world)?;
             world.let_child_go()?;
-            run.until_end(&signals, &world)?
+            match triggers.only_begin_and_end(points) {
+                true => Ended::NothingToWaitFor,
+                false => run.until_end(&signals, &world)?,
+            }
         }
     };
     run.finish(ended, &signals, attached.as_ref())
@@ -130,16 +136,25 @@ struct Run<'r, 'a> {
 const LOST_EVERY: Duration = Duration::from_secs(1);
 
 impl Run<'_, '_> {
-    /// Runs the `begin` probes and prints what they sent; tells if that ends the run.
-    fn begin(&self, world: &World) -> Result<Option<Ended>, RunError> {
+    /// Runs the `begin` probes and keeps what they send.
+    fn begin(&self, world: &World) -> Result<(), RunError> {
         if let Some(pid) = world.pid() {
             self.receiver.borrow_mut().output.note_process(pid as u32);
         }
         self.set_start_time()?;
+        self.receiver.borrow_mut().set_mode(Mode::Keep);
         for program in &self.triggers.begin {
             triggers::run(self.plan, self.loaded, *program)?;
+            self.read_ring()?;
         }
-        match self.drain() {
+        Ok(())
+    }
+
+    /// Prints what the `begin` probes sent; tells if that ends the run.
+    fn print_begin(&self) -> Result<Option<Ended>, RunError> {
+        self.receiver.borrow_mut().print_kept();
+        let printed = self.check(Read::All).and_then(|()| Ok(self.receiver.borrow_mut().output.flush()?));
+        match printed {
             Ok(()) => Ok(self.receiver.borrow().exit().map(Ended::Exit)),
             Err(failure) => failure.reader_gone_or_error().map(Some),
         }
@@ -257,8 +272,13 @@ impl Run<'_, '_> {
     }
 
     fn empty_ring(&self) -> Result<(), Failure> {
+        Ok(self.read_ring()?)
+    }
+
+    /// Gives the receiver all events that were sent before now.
+    fn read_ring(&self) -> Result<(), RunError> {
         if let Some(ring) = self.ring {
-            ring.read_until(ring.end()).map_err(ring_failed)?;
+            ring.read_until(ring.end()).map_err(|error| cannot_read_ring(&error))?;
         }
         Ok(())
     }
@@ -332,5 +352,9 @@ impl Handler for Live<'_, '_, '_> {
 }
 
 fn ring_failed(error: io::Error) -> Failure {
-    RunError::system("cannot read the ring buffer", &error).into()
+    cannot_read_ring(&error).into()
+}
+
+fn cannot_read_ring(error: &io::Error) -> RunError {
+    RunError::system("cannot read the ring buffer", error)
 }

@@ -56,6 +56,12 @@ impl Triggers {
         begin.len() + end.len() + intervals.len() + signals.len()
     }
 
+    /// Whether these are all that a run with so many attached points has, and all run at its begin or end.
+    pub fn only_begin_and_end(&self, points: usize) -> bool {
+        let Triggers { begin, end, intervals, signals } = self;
+        intervals.is_empty() && signals.is_empty() && begin.len() + end.len() == points
+    }
+
     /// The signals that run programs.
     pub fn signal_numbers(&self) -> Vec<i32> {
         self.signals.iter().map(|(signal, _)| *signal).collect()

@@ -170,3 +170,24 @@ fn shipped_scripts_compile() {
         assert!(out.status.success(), "{}:\n{}", path.display(), out.stderr);
     }
 }
+
+#[test]
+fn a_script_of_begin_and_end_alone_ends_by_itself() {
+    need!(machine::root());
+    let out = memql::run(["-e", r#"begin { printf("first"); @x = 1; } end { printf(", last\n"); }"#]).output();
+    assert_eq!(out, "first, last\n\n\n@x: 1\n");
+}
+
+#[test]
+fn what_begin_prints_comes_after_the_word_that_all_is_attached() {
+    need!(machine::root());
+    let script = r#"begin { printf("first\n"); } interval:ms:10 { exit(); }"#;
+    let out = memql_command().args(["-f", "json", "-e", script]).output().expect("run memql");
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout).lines().collect::<Vec<_>>(),
+        [
+            r#"{"type": "attached_probes", "count": 2, "data": {"probes": 2}}"#,
+            r#"{"type": "printf", "data": "first\n"}"#
+        ]
+    );
+}

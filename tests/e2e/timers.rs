@@ -48,14 +48,14 @@ fn profile_samples_every_cpu() {
 #[test]
 fn ctrl_c_prints_what_there_is() {
     need!(machine::root());
-    let tracing = memql::attached(["-e", r#"begin { @x = 3; @y["a", 1] = 4; } end { printf("bye\n"); }"#]);
+    let tracing = memql::attached(["-e", r#"begin { @x = 3; @y["a", 1] = 4; } interval:1h { } end { printf("bye\n"); }"#]);
     assert_eq!(text::lines(&tracing.stop().output()), ["bye", "@x: 3", "@y[a, 1]: 4"]);
 }
 
 #[test]
 fn sigterm_ends_a_run_like_ctrl_c() {
     need!(machine::root());
-    let tracing = memql::attached(["-e", "begin { @x = 3; }"]);
+    let tracing = memql::attached(["-e", "begin { @x = 3; } interval:1h { }"]);
     tracing.signal(libc::SIGTERM);
     assert_eq!(text::lines(&tracing.wait().output()), ["@x: 3"]);
 }

@@ -109,21 +109,29 @@ impl<'p> Output<'p> {
         Output { plan, messages, sink, symbols, names, clocks: Clocks::measure() }
     }
 
+    /// Whether an event is a call of `exit()`. One that the plan does not know is not.
+    pub fn is_exit(&self, bytes: &[u8]) -> bool {
+        matches!(self.plan_of(bytes), Ok(EventPlan::Exit { .. }))
+    }
+
+    fn plan_of(&self, bytes: &[u8]) -> Result<&'p EventPlan, OutputError> {
+        let id = bytes
+            .get(..EVENT_HEADER_BYTES as usize)
+            .map(|header| integer(header, false))
+            .ok_or_else(|| OutputError::Internal(format!("an event of {} bytes", bytes.len())))?;
+        usize::try_from(id)
+            .ok()
+            .and_then(|id| self.plan.events.get(id))
+            .ok_or_else(|| OutputError::Internal(format!("an event with id {id}")))
+    }
+
     /// Prints what an event asks for; clearing and zeroing go through `maps`.
     ///
     /// # Errors
     /// If the output cannot be written or a map not read. An event that the plan does not know, or
     /// that is too short for it, is [`OutputError::Internal`]; the run may go on.
     pub fn event(&mut self, bytes: &[u8], maps: &dyn MapAccess) -> Result<Action, OutputError> {
-        let plan = self.plan;
-        let id = bytes
-            .get(..EVENT_HEADER_BYTES as usize)
-            .map(|header| integer(header, false))
-            .ok_or_else(|| OutputError::Internal(format!("an event of {} bytes", bytes.len())))?;
-        let event = usize::try_from(id)
-            .ok()
-            .and_then(|id| plan.events.get(id))
-            .ok_or_else(|| OutputError::Internal(format!("an event with id {id}")))?;
+        let event = self.plan_of(bytes)?;
         let action = self.perform(event, bytes, maps)?;
         self.sink.settle()?;
         Ok(action)
