@@ -174,7 +174,8 @@ fn shipped_scripts_compile() {
 #[test]
 fn a_script_of_begin_and_end_alone_ends_by_itself() {
     need!(machine::root());
-    let out = memql::run(["-e", r#"begin { printf("first"); @x = 1; } end { printf(", last\n"); }"#]).output();
+    let out =
+        memql::run(["-e", r#"begin { printf("first"); @x = 1; } end { printf(", last\n"); }"#]).output();
     assert_eq!(out, "first, last\n\n\n@x: 1\n");
 }
 

@@ -48,7 +48,10 @@ fn profile_samples_every_cpu() {
 #[test]
 fn ctrl_c_prints_what_there_is() {
     need!(machine::root());
-    let tracing = memql::attached(["-e", r#"begin { @x = 3; @y["a", 1] = 4; } interval:1h { } end { printf("bye\n"); }"#]);
+    let tracing = memql::attached([
+        "-e",
+        r#"begin { @x = 3; @y["a", 1] = 4; } interval:1h { } end { printf("bye\n"); }"#,
+    ]);
     assert_eq!(text::lines(&tracing.stop().output()), ["bye", "@x: 3", "@y[a, 1]: 4"]);
 }
 
