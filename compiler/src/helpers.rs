@@ -110,3 +110,11 @@ helpers! {
     /// `bpf_ktime_get_tai_ns()`
     KTIME_GET_TAI_NS = 208 "ktime_get_tai_ns" (0) -> I64 true false 6 . 1;
 }
+
+/// Which argument of a helper is handed to a callback; the kernel wants it on the stack.
+pub fn callback_context(helper: Helper) -> Option<usize> {
+    match helper {
+        LOOP | FOR_EACH_MAP_ELEM => Some(2),
+        _ => None,
+    }
+}

@@ -44,8 +44,8 @@ use crate::helpers;
 use crate::ir::cfg::{Cfg, successors};
 use crate::ir::dominators::Dominators;
 use crate::ir::{
-    BinaryOp, Block, BlockData, Cond, FuncRef, Function, Global, Helper, Inst, InstId, MapDef, MapKind,
-    MapRef, Module, Program, Slot, SlotDef, Target, Terminator, Type, Value, ValueList, Width,
+    BinaryOp, Block, BlockData, Cond, FuncRef, Function, Global, Inst, InstId, MapDef, MapKind, MapRef,
+    Module, Program, Slot, SlotDef, Target, Terminator, Type, Value, ValueList, Width,
 };
 use crate::target::Features;
 
@@ -221,7 +221,8 @@ fn pinned(function: &Function) -> EntitySet<Slot> {
                     pin(*otherwise);
                 }
                 Inst::Call { helper, args } => {
-                    if let (Some(n), args) = (callback_context(*helper), args.as_slice(&function.pool))
+                    if let (Some(n), args) =
+                        (helpers::callback_context(*helper), args.as_slice(&function.pool))
                         && let Some(arg) = args.get(n)
                     {
                         pin(*arg);
@@ -235,14 +236,6 @@ fn pinned(function: &Function) -> EntitySet<Slot> {
         }
     }
     pinned
-}
-
-/// Which argument of a helper is handed to a callback; the kernel wants it on the stack.
-fn callback_context(helper: Helper) -> Option<usize> {
-    match helper {
-        helpers::LOOP | helpers::FOR_EACH_MAP_ELEM => Some(2),
-        _ => None,
-    }
 }
 
 /// An end of the code that owns an entry.

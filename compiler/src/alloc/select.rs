@@ -166,6 +166,8 @@ pub enum Op {
     },
     /// `d = byte-reversed low part of u0`, u0 tied.
     ByteSwap(Width),
+    /// `d = rhs`, which the kernel verifier does not see through, d early.
+    Hide(Rhs),
     /// `d = u0 cond rhs ? 1 : 0`, d early.
     SetIf(Test, Rhs),
     /// `d = left test rhs ? u0 : otherwise`, u0 tied.
@@ -457,7 +459,12 @@ impl Selector<'_> {
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
             | Inst::Cast(_) => return None,
-            Inst::Unary { op, arg } => self.unary(&mut uses, *op, *arg),
+            Inst::Unary { op, arg } => {
+                if *op == UnaryOp::Hide {
+                    at = DefAt::Early;
+                }
+                self.unary(&mut uses, *op, *arg)
+            }
             Inst::Binary { op, left, right } => self.binary(&mut uses, *op, *left, *right),
             Inst::Icmp { cond, left, right } => {
                 at = DefAt::Early;
@@ -552,6 +559,7 @@ impl Selector<'_> {
     fn unary(&mut self, uses: &mut Uses, op: UnaryOp, arg: Value) -> Op {
         let native = self.features.cpu_v4;
         let (op, at) = match op {
+            UnaryOp::Hide => return Op::Hide(self.rhs(uses, arg)),
             UnaryOp::Neg => (Op::Neg, UseAt::Result),
             UnaryOp::Sext(width) => {
                 (Op::SignExtend { width, native }, if native { UseAt::Any } else { UseAt::Result })

@@ -136,6 +136,7 @@ impl<'a> Emitter<'a> {
             }
             Op::SignExtend { width, native: false } => self.sign_extend(result, width),
             Op::ByteSwap(width) => self.buffer.push(encode::byte_swap(result, width)),
+            Op::Hide(rhs) => self.hide(result, operand(rhs)),
             Op::SetIf(test, rhs) => {
                 self.buffer.push(encode::mov(result, Operand::Imm(1)));
                 self.skip_if(test, regs.uses[0], operand(rhs), encode::mov(result, Operand::Imm(0)));
@@ -198,6 +199,15 @@ impl<'a> Emitter<'a> {
             && from != result
         {
             self.buffer.push(encode::mov(result, Operand::Reg(from)));
+        }
+    }
+
+    /// The difference of two addresses is 0, but any number for the kernel verifier.
+    fn hide(&mut self, result: Reg, value: Operand) {
+        self.buffer.push(encode::mov(result, Operand::Reg(Reg::FRAME)));
+        self.buffer.push(encode::alu(BinaryOp::Sub, result, Operand::Reg(Reg::FRAME)));
+        if value != Operand::Imm(0) {
+            self.buffer.push(encode::alu(BinaryOp::Add, result, value));
         }
     }
 

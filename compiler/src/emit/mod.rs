@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! legalise     what eBPF cannot do in one operation is rewritten, before allocation
+//! hide         what rounds of a loop hand on is hidden from the kernel verifier
 //! function     each function's operations become instructions with labels
 //! code         labels become offsets
 //! elf, btf     the object that libbpf opens; lines and columns of the script go along
@@ -21,9 +22,11 @@ pub mod code;
 pub mod elf;
 pub mod encode;
 pub mod function;
+pub mod hide;
 pub mod legalise;
 pub mod lines;
 
+pub use hide::hide;
 pub use legalise::legalise;
 
 /// Stack the kernel gives a program and the callbacks it is in, in bytes (`MAX_BPF_STACK`,
@@ -114,6 +117,7 @@ pub fn back_end(
         let mut attempt = module.clone();
         move_to_scratch(&mut attempt, features, busy_counter, spill_bytes)?;
         legalise(&mut attempt, features);
+        hide(&mut attempt);
         let allocations = allocate(&attempt, features);
         match emit(&attempt, &allocations, source_name, source) {
             // More was spilled than there was room for: move more variables away.

@@ -12,6 +12,7 @@ pub(super) fn unary(op: UnaryOp, a: i64) -> i64 {
         UnaryOp::Bswap(Width::W16) => i64::from((a as u16).swap_bytes()),
         UnaryOp::Bswap(Width::W32) => i64::from((a as u32).swap_bytes()),
         UnaryOp::Bswap(Width::W64) => a.swap_bytes(),
+        UnaryOp::Hide => a,
     }
 }
 

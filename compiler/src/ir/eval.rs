@@ -15,6 +15,7 @@ pub fn unary(op: UnaryOp, arg: i64) -> i64 {
         UnaryOp::Bswap(Width::W16) => i64::from((arg as u16).swap_bytes()),
         UnaryOp::Bswap(Width::W32) => i64::from((arg as u32).swap_bytes()),
         UnaryOp::Bswap(Width::W64) => arg.swap_bytes(),
+        UnaryOp::Hide => arg,
     }
 }
 

@@ -320,6 +320,8 @@ pub enum UnaryOp {
     Zext(Width),
     /// Reverse the bytes of the low part of this width (16, 32 or 64) and zero-extend.
     Bswap(Width),
+    /// The same number, of which the kernel verifier knows nothing (see [`crate::emit::hide`]).
+    Hide,
 }
 
 /// Two-operand operations on 64-bit integers. A number of space Kernel or User plus or minus an

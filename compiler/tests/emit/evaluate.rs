@@ -171,6 +171,7 @@ fn unary(op: UnaryOp, a: u64) -> u64 {
         UnaryOp::Bswap(Width::W16) => (a as u16).swap_bytes().into(),
         UnaryOp::Bswap(Width::W32) => (a as u32).swap_bytes().into(),
         UnaryOp::Bswap(_) => a.swap_bytes(),
+        UnaryOp::Hide => a,
     }
 }
 

@@ -331,6 +331,7 @@ impl Generator {
             UnaryOp::Bswap(Width::W16),
             UnaryOp::Bswap(Width::W32),
             UnaryOp::Bswap(Width::W64),
+            UnaryOp::Hide,
         ]);
         self.value(Inst::Unary { op, arg })
     }

@@ -239,6 +239,7 @@ impl FunctionParser {
         Ok(match name {
             "const" => Inst::Const(line.number()?),
             "neg" => self.unary(UnaryOp::Neg, line)?,
+            "hide" => self.unary(UnaryOp::Hide, line)?,
             "sext" => self.unary(UnaryOp::Sext(line.width(suffix)?), line)?,
             "zext" => self.unary(UnaryOp::Zext(line.width(suffix)?), line)?,
             "bswap" => self.unary(UnaryOp::Bswap(line.width(suffix)?), line)?,

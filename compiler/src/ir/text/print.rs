@@ -146,6 +146,7 @@ fn inst_body(function: &Function, names: &ValueNames, inst: &Inst) -> String {
             UnaryOp::Neg => format!("neg {}", v(arg)),
             UnaryOp::Sext(width) => format!("sext.{} {}", w(width), v(arg)),
             UnaryOp::Zext(width) => format!("zext.{} {}", w(width), v(arg)),
+            UnaryOp::Hide => format!("hide {}", v(arg)),
             UnaryOp::Bswap(width) => format!("bswap.{} {}", w(width), v(arg)),
         },
         Inst::Binary { op, left, right } => format!("{} {}, {}", name_of(BINARY_OPS, op), v(left), v(right)),

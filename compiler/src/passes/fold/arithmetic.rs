@@ -7,10 +7,13 @@ use crate::ir::{BinaryOp, Cond, Inst, Type, UnaryOp, Value, Width};
 
 impl Folder<'_> {
     pub(super) fn fold_unary(&mut self, op: UnaryOp, arg: Value) -> Option<Folded> {
-        if let Some(imm) = self.function.as_const(arg) {
+        if let Some(imm) = self.function.as_const(arg)
+            && op != UnaryOp::Hide
+        {
             return Some(Folded::Const(eval::unary(op, imm)));
         }
         match op {
+            UnaryOp::Hide => None,
             UnaryOp::Neg => match self.function.def(arg)? {
                 Inst::Unary { op: UnaryOp::Neg, arg: inner } => Some(Folded::Value(*inner)),
                 _ => None,
