@@ -22,6 +22,42 @@ pub struct Registers {
     pub instruction_pointer: u32,
     /// Register names and their offsets.
     pub named: &'static [(&'static str, u32)],
+    /// Reads an operand of the assembler, as the arguments of static probes are written.
+    pub operand: fn(&str) -> Option<Operand<'_>>,
+}
+
+/// Where an argument of a static probe is, in the assembler's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operand<'a> {
+    /// A number.
+    Constant(i64),
+    /// A register: its value starts at this offset in `struct pt_regs`.
+    Register(u32),
+    /// Memory at the sum of the parts.
+    Memory {
+        /// Offset of a register in `struct pt_regs`.
+        base: Option<u32>,
+        /// Offset of another, and what it is multiplied by.
+        index: Option<(u32, u8)>,
+        /// A number.
+        displacement: i64,
+        /// A symbol; its address counts from the base where that is the instruction pointer.
+        symbol: Option<&'a str>,
+    },
+}
+
+/// A number as assemblers write it: decimal or hexadecimal, with a sign.
+fn assembler_number(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok()?,
+        None if digits.starts_with(|c: char| c.is_ascii_digit()) => digits.parse().ok()?,
+        None => return None,
+    };
+    Some(if negative { (value as i64).wrapping_neg() } else { value as i64 })
 }
 
 /// The registers of an architecture.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::usdt::UsdtArg;
+
 /// One place that a program is attached to, or an event that runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AttachPoint {
@@ -84,6 +86,24 @@ pub enum AttachPoint {
         /// On return (`uretprobe`).
         ret: bool,
     },
+    /// One location of a static probe of a program or library (USDT); a probe that the compiler has
+    /// inlined has several, with the same names and arguments of their own.
+    Usdt {
+        /// The file as memql opens it (through `/proc/PID/root` where `-p` asks for it).
+        path: String,
+        /// The file as the script's reader knows it.
+        shown_path: String,
+        /// The probe's provider, which names its namespace.
+        provider: String,
+        /// The probe's name.
+        name: String,
+        /// Offset of the location in the file.
+        file_offset: u64,
+        /// Offset in the file of the counter that says whether anybody listens, if it has one.
+        semaphore: Option<u64>,
+        /// Where its arguments are at this location.
+        args: Vec<UsdtArg>,
+    },
     /// A perf software event.
     Software {
         /// The event (`page-faults`).
@@ -132,6 +152,8 @@ pub enum ProgramKind {
     Uprobe,
     /// The same, on return.
     Uretprobe,
+    /// The same, at locations of static probes.
+    Usdt,
 }
 
 impl AttachPoint {
@@ -166,6 +188,7 @@ impl AttachPoint {
             AttachPoint::Fentry { exit: true, .. } => ProgramKind::Fexit,
             AttachPoint::Uprobe { ret: false, .. } => ProgramKind::Uprobe,
             AttachPoint::Uprobe { ret: true, .. } => ProgramKind::Uretprobe,
+            AttachPoint::Usdt { .. } => ProgramKind::Usdt,
         }
     }
 
@@ -175,6 +198,17 @@ impl AttachPoint {
             AttachPoint::Kprobe { function, .. } | AttachPoint::Fentry { function, .. } => Some(function),
             AttachPoint::Uprobe { symbol, .. } => Some(symbol),
             _ => None,
+        }
+    }
+
+    /// Whether both are the same to the script's reader: one point, or two locations of one static probe.
+    pub fn same_probe(&self, other: &AttachPoint) -> bool {
+        match (self, other) {
+            (
+                AttachPoint::Usdt { path, provider, name, .. },
+                AttachPoint::Usdt { path: path2, provider: provider2, name: name2, .. },
+            ) => path == path2 && provider == provider2 && name == name2,
+            (one, other) => one == other,
         }
     }
 }
@@ -188,7 +222,7 @@ impl ProgramKind {
 
     /// Whether the traced code is a process's own, so that addresses of unknown space are the user's.
     pub fn is_user(self) -> bool {
-        matches!(self, ProgramKind::Uprobe | ProgramKind::Uretprobe)
+        matches!(self, ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::Usdt)
     }
 }
 
@@ -223,6 +257,9 @@ impl fmt::Display for AttachPoint {
                 } else {
                     write!(f, "{provider}:{shown_path}:{symbol}{}", plus(*offset))
                 }
+            }
+            AttachPoint::Usdt { shown_path, provider, name, .. } => {
+                write!(f, "usdt:{shown_path}:{provider}:{name}")
             }
             AttachPoint::Software { event, period } => write!(f, "software:{event}:{period}"),
             AttachPoint::Hardware { event, period } => write!(f, "hardware:{event}:{period}"),

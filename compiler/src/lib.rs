@@ -25,3 +25,4 @@ pub mod providers;
 pub mod scratch;
 pub mod target;
 pub mod types;
+pub mod usdt;

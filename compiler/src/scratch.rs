@@ -147,6 +147,7 @@ fn may_nest(kind: ProgramKind) -> bool {
     match kind {
         ProgramKind::Uprobe
         | ProgramKind::Uretprobe
+        | ProgramKind::Usdt
         | ProgramKind::RawTracepoint
         | ProgramKind::Fentry
         | ProgramKind::Fexit => true,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::attach::ProgramKind;
 use crate::btf::Btf;
+use crate::usdt::UsdtNote;
 
 /// Facts about one kernel and machine.
 pub trait Target {
@@ -74,6 +75,22 @@ pub trait Target {
         let _unknown = (path, offset, length);
         None
     }
+    /// The process that `-p` or `-c` names: files are those that it sees.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
+    /// All programs and libraries that processes have mapped; under `-p`, those of that process.
+    ///
+    /// # Errors
+    /// If processes cannot be looked at.
+    fn mapped_files(&self) -> Result<Vec<UserFile>, FactError>;
+
+    /// The static probes of an executable or library, each of their locations, sorted by name.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    fn usdt_probes(&self, file: &UserFile) -> Result<Vec<UsdtNote>, FactError>;
 
     /// A tracepoint's fields, from its tracefs format file; `None` if there is no such tracepoint.
     ///
@@ -238,6 +255,8 @@ pub struct Frozen {
     pub functions: Vec<String>,
     /// Executables and libraries by the names scripts may give them, and their functions.
     pub user_files: BTreeMap<String, (UserFile, Vec<(String, u64)>)>,
+    /// The static probes of files, by the path as memql opens it.
+    pub usdt_probes: BTreeMap<String, Vec<UsdtNote>>,
 }
 
 impl Target for Frozen {
@@ -277,7 +296,8 @@ impl Target for Frozen {
             | ProgramKind::Fentry
             | ProgramKind::Fexit
             | ProgramKind::Uprobe
-            | ProgramKind::Uretprobe => Ok(()),
+            | ProgramKind::Uretprobe
+            | ProgramKind::Usdt => Ok(()),
         }
     }
 
@@ -296,6 +316,14 @@ impl Target for Frozen {
         functions.sort();
         functions.dedup();
         Ok(functions)
+    }
+
+    fn mapped_files(&self) -> Result<Vec<UserFile>, FactError> {
+        Ok(self.user_files.values().map(|(file, _)| file.clone()).collect())
+    }
+
+    fn usdt_probes(&self, file: &UserFile) -> Result<Vec<UsdtNote>, FactError> {
+        Ok(self.usdt_probes.get(&file.path).cloned().unwrap_or_default())
     }
 
     fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {

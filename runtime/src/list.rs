@@ -48,7 +48,7 @@ pub fn list(
 ) -> Result<Vec<String>, RunError> {
     let (mut left_out, mut out) = (Vec::new(), BufWriter::with_capacity(1 << 16, out));
     for pattern in split(pattern.unwrap_or("*")) {
-        let written = match Wanted::parse(&pattern) {
+        let written = match Wanted::parse(target, &pattern) {
             Wanted::Type(keyword, name) => types::print(target, keyword, &name, verbose, &mut out)?,
             Wanted::Points { providers, parts } => {
                 let found = find(target, &pattern, &providers, &parts, &mut left_out)?;
@@ -93,18 +93,24 @@ enum Providers {
 }
 
 impl Wanted {
-    fn parse(pattern: &str) -> Wanted {
+    fn parse(target: &dyn Target, pattern: &str) -> Wanted {
         for keyword in ["struct", "union", "enum"] {
             if let Some(name) = pattern.strip_prefix(keyword).filter(|rest| rest.starts_with(' ')) {
                 return Wanted::Type(keyword, name.trim().to_owned());
             }
         }
-        let listed = |name: &str| {
-            PROVIDERS.iter().filter(|p| LISTED.contains(&p.name) && matches(name, p.name)).collect()
-        };
         let mut words = pattern.split(':').map(str::to_owned);
         let first = words.next().unwrap_or_default();
         let parts: Vec<String> = words.collect();
+        // Static probes are listed where it is said whose: those of a file or of a process.
+        let of_files = parts.first().map_or(target.process().is_some(), |part| part.contains('/'));
+        let listed = |name: &str| {
+            let is_listed = |p: &&Provider| match p.name {
+                "usdt" => of_files,
+                name => LISTED.contains(&name),
+            };
+            PROVIDERS.iter().filter(is_listed).filter(|p| matches(name, p.name)).collect()
+        };
         let providers = match provider(&first) {
             Some(provider) => Providers::One(provider),
             // A name alone is looked for everywhere.

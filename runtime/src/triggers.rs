@@ -42,6 +42,7 @@ impl Triggers {
                     | AttachPoint::Kprobe { .. }
                     | AttachPoint::Fentry { .. }
                     | AttachPoint::Uprobe { .. }
+                    | AttachPoint::Usdt { .. }
                     | AttachPoint::Software { .. }
                     | AttachPoint::Hardware { .. } => {}
                 }

@@ -19,3 +19,4 @@ mod shmsnoop;
 mod timers;
 mod tracepoints;
 mod uprobes;
+mod usdt;

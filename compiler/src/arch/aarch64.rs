@@ -1,7 +1,7 @@
 //! ARMv8 in 64-bit mode: `struct user_pt_regs` of arch/arm64/include/uapi/asm/ptrace.h; arguments as the
 //! AAPCS64 passes them.
 
-use super::Registers;
+use super::{Operand, Registers, assembler_number};
 
 const SP: u32 = 31 * 8;
 const PC: u32 = 32 * 8;
@@ -48,4 +48,48 @@ pub(super) const REGISTERS: Registers = Registers {
         ("pc", PC),
         ("pstate", 264),
     ],
+    operand,
 };
+
+/// `5`, `x0`, `w0`, `[sp]`, `[sp, 12]`, `[x1, x2]`.
+fn operand(text: &str) -> Option<Operand<'_>> {
+    if let Some(number) = assembler_number(text.strip_prefix('#').unwrap_or(text)) {
+        return Some(Operand::Constant(number));
+    }
+    let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+        return register(text).map(Operand::Register);
+    };
+    let (base, second) = inside.split_once(',').unwrap_or((inside, "0"));
+    let (base, second) = (register(base.trim())?, second.trim());
+    let number = assembler_number(second.strip_prefix('#').unwrap_or(second));
+    let index = match number {
+        Some(_) => None,
+        None => Some((register(second)?, 1)),
+    };
+    Some(Operand::Memory { base: Some(base), index, displacement: number.unwrap_or(0), symbol: None })
+}
+
+fn register(name: &str) -> Option<u32> {
+    match name.strip_prefix(['x', 'w']) {
+        Some(number) => REGISTERS.named(&format!("r{number}")),
+        None => REGISTERS.named(name).filter(|_| name == "sp"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operands_are_read_in_every_form_that_compilers_write() {
+        let memory = |base, index, displacement| {
+            Some(Operand::Memory { base: Some(base), index, displacement, symbol: None })
+        };
+        assert_eq!(operand("-5"), Some(Operand::Constant(-5)));
+        assert_eq!(operand("w3"), Some(Operand::Register(24)));
+        assert_eq!(operand("[sp]"), memory(SP, None, 0));
+        assert_eq!(operand("[sp, 12]"), memory(SP, None, 12));
+        assert_eq!(operand("[x1,x2]"), memory(8, Some((16, 1)), 0));
+        assert_eq!(operand("d0"), None);
+    }
+}

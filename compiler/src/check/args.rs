@@ -1,6 +1,6 @@
 //! What a probe's attach point passes: `args`, `argN` and `retval`.
 
-use memql_grammar::ast::{Name, Span};
+use memql_grammar::ast::{BinaryOp, Name, Span};
 
 use super::Checker;
 use super::diagnostics::points;
@@ -11,6 +11,7 @@ use crate::btf::Btf;
 use crate::hir::{Expr, ExprKind};
 use crate::target::{FieldForm, TracepointField, TracepointFormat};
 use crate::types::{AddrSpace, TupleField, Type};
+use crate::usdt::UsdtPlace;
 
 /// An argument typed by BTF: its name, its type, and which 8-byte slot of the context it starts in.
 struct TypedArgument {
@@ -93,11 +94,39 @@ impl Checker<'_> {
                     None => self.fail(|| points::argument_missing(n, arguments.len(), &point, span)),
                 }
             }
+            ProgramKind::Usdt => self.usdt_argument(&point, n, span),
             kind => {
                 let at = self.probe.span;
                 self.fail(|| points::no_numbered_arguments(n, kind, span, at))
             }
         }
+    }
+
+    /// `argN` of a static probe: an `int64`, as its location has it.
+    fn usdt_argument(&mut self, point: &AttachPoint, n: usize, span: Span) -> Option<Expr> {
+        let AttachPoint::Usdt { args, .. } = point else { return None };
+        let Some(arg) = args.get(n) else {
+            return self.fail(|| points::argument_missing(n, args.len(), point, span));
+        };
+        let ty = Type::Int { bits: arg.bytes * 8, signed: arg.signed };
+        let value = match &arg.place {
+            UsdtPlace::Constant(number) => {
+                let cut = Expr { kind: ExprKind::Int(*number), ty: Type::I64, span };
+                self.convert(cut, &ty)?
+            }
+            UsdtPlace::Register(offset) => {
+                let kind = ExprKind::CtxLoad { offset: *offset, bytes: arg.bytes.into(), signed: arg.signed };
+                Expr { kind, ty, span }
+            }
+            UsdtPlace::Memory { base, index, displacement } => {
+                let addr = Box::new(user_address(*base, *index, ty.clone(), span));
+                Expr { kind: ExprKind::Load { addr, offset: *displacement, bits: None }, ty, span }
+            }
+            UsdtPlace::Unreadable(text) => {
+                return self.fail(|| points::usdt_argument_unreadable(n, text, point, span));
+            }
+        };
+        self.convert(value, &Type::I64)
     }
 
     /// `retval`
@@ -283,6 +312,21 @@ impl Checker<'_> {
 
 fn register(offset: u32, span: Span) -> Expr {
     Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty: Type::U64, span }
+}
+
+/// The sum of registers, as an address in the process's memory.
+fn user_address(base: Option<u32>, index: Option<(u32, u8)>, to: Type, span: Span) -> Expr {
+    let ty = Type::Ptr { to: Box::new(to), space: AddrSpace::User };
+    let typed = |kind: ExprKind, ty: &Type| Expr { kind, ty: ty.clone(), span };
+    let base = match base {
+        Some(base) => Expr { ty: ty.clone(), ..register(base, span) },
+        None => typed(ExprKind::Int(0), &ty),
+    };
+    let Some((index, scale)) = index else { return base };
+    let (op, left) = (BinaryOp::Mul, Box::new(register(index, span)));
+    let index = Expr::int(scale.into(), Type::U64, span);
+    let index = typed(ExprKind::Binary { op, left, right: Box::new(index) }, &Type::U64);
+    typed(ExprKind::Binary { op: BinaryOp::Add, left: Box::new(base), right: Box::new(index) }, &ty)
 }
 
 fn context_address(kind: ExprKind, to: Type, span: Span) -> Expr {

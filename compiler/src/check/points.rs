@@ -8,7 +8,7 @@
 //! Probes whose predicate is a constant that is never true are dropped before any of it: they cannot
 //! be missing. The points of a probe are then cut into variants within which its body means the same.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
 
@@ -21,6 +21,7 @@ use crate::placement;
 use crate::plan::MissingProbes;
 use crate::providers::{ExpandError, expand};
 use crate::target::{Target, TracepointField};
+use crate::usdt::UsdtArg;
 
 /// Points of a probe that its body cannot tell apart.
 pub(crate) struct Variant<'a> {
@@ -132,10 +133,10 @@ fn never_runs(checker: &mut Checker<'_>, probe: &ast::Probe) -> bool {
 /// All points of a probe, each once.
 fn expand_all(checker: &mut Checker<'_>, probe: &ast::Probe) -> Vec<AttachPoint> {
     let mut points: Vec<AttachPoint> = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for point in &probe.points {
         match expand_point(checker, point) {
-            Ok(found) => points.extend(found.into_iter().filter(|p| seen.insert(p.to_string()))),
+            Ok(found) => points.extend(found.into_iter().filter(|p| seen.insert(p.clone()))),
             Err(finding) => match (checker.settings.plan.missing_probes, errors::is_missing(finding.code)) {
                 (MissingProbes::Ignore, true) => {}
                 (MissingProbes::Warn, true) => checker.report(errors::as_warning(*finding)),
@@ -243,6 +244,8 @@ struct GroupKey {
     file: Option<String>,
     /// The fields that the body uses, and whether their addresses are the user's.
     fields: Option<(bool, Vec<Option<TracepointField>>)>,
+    /// Where the arguments are at a location of a static probe.
+    usdt: Option<Vec<UsdtArg>>,
     /// Whether the point has a function: what `func` needs.
     has_function: bool,
     /// How far the breakpoint is from the address that the body sees.
@@ -257,11 +260,13 @@ fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> Gro
         point: own.then(|| point.to_string()),
         file: None,
         fields: None,
+        usdt: None,
         has_function: point.function().is_some(),
         skip: if uses.user_addresses { point.skip() } else { 0 },
     };
     match point {
         AttachPoint::Uprobe { path, .. } if uses.file => key.file = Some(path.clone()),
+        AttachPoint::Usdt { args, .. } if uses.layout() => key.usdt = Some(args.clone()),
         AttachPoint::Tracepoint { category, name } if uses.layout() => {
             // A format that cannot be read is reported by the body's check, which reads it again.
             let all = checker

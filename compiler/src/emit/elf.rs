@@ -42,7 +42,7 @@ pub fn section_name(program: &Program) -> String {
         ProgramKind::Kretprobe => "kretprobe".to_owned(),
         ProgramKind::Fentry => bound("fentry"),
         ProgramKind::Fexit => bound("fexit"),
-        ProgramKind::Uprobe => "uprobe".to_owned(),
+        ProgramKind::Uprobe | ProgramKind::Usdt => "uprobe".to_owned(),
         ProgramKind::Uretprobe => "uretprobe".to_owned(),
     }
 }

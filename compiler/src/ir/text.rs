@@ -93,6 +93,7 @@ const PROGRAM_KINDS: &[(ProgramKind, &str)] = &[
     (ProgramKind::Fexit, "fexit"),
     (ProgramKind::Uprobe, "uprobe"),
     (ProgramKind::Uretprobe, "uretprobe"),
+    (ProgramKind::Usdt, "usdt"),
 ];
 
 /// Types by [`Type::name`].

@@ -26,7 +26,8 @@ fn exclusive(kind: ProgramKind) -> bool {
         | ProgramKind::Fentry
         | ProgramKind::Fexit
         | ProgramKind::Uprobe
-        | ProgramKind::Uretprobe => false,
+        | ProgramKind::Uretprobe
+        | ProgramKind::Usdt => false,
     }
 }
 

@@ -204,7 +204,7 @@ impl<'a> Lowering<'a> {
 
     /// The attach point's place in the plan.
     fn point_index(&mut self, point: &crate::attach::AttachPoint) -> u64 {
-        if let Some(index) = self.plan.points.iter().rposition(|p| p == point) {
+        if let Some(index) = self.plan.points.iter().rposition(|p| p.same_probe(point)) {
             return index as u64;
         }
         self.plan.points.push(point.clone());
@@ -309,6 +309,7 @@ fn readable_name(prefix: &str, point: &crate::attach::AttachPoint) -> String {
         P::Tracepoint { name, .. } | P::RawTracepoint { name, .. } => name,
         P::Kprobe { function, .. } | P::Fentry { function, .. } => function,
         P::Uprobe { symbol, .. } => symbol,
+        P::Usdt { name, .. } => name,
         P::Software { event, .. } | P::Hardware { event, .. } => event,
     };
     let what: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();

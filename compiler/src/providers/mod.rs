@@ -19,6 +19,7 @@ mod tests;
 mod timers;
 mod tracepoint;
 mod uprobe;
+mod usdt;
 
 use std::fmt;
 
@@ -165,6 +166,15 @@ pub const PROVIDERS: &[Provider] = &[
         expand: uprobe::ret,
     },
     Provider {
+        name: "usdt",
+        short: Some("U"),
+        aliases: &[],
+        syntax: &["usdt:FILE:NAME", "usdt:FILE:PROVIDER:NAME", "usdt:*:NAME"],
+        doc: "a static probe of a program or library is reached",
+        kind: ProgramKind::Usdt,
+        expand: usdt::expand,
+    },
+    Provider {
         name: "software",
         short: Some("s"),
         aliases: &[],
@@ -186,7 +196,6 @@ pub const PROVIDERS: &[Provider] = &[
 
 /// Providers of the language that are not here: names, and what to use instead.
 const LACKING: &[(&[&str], &str)] = &[
-    (&["usdt", "U"], "if the probe is in a function of its own, use `uprobe`"),
     (
         &["watchpoint", "w", "asyncwatchpoint", "aw"],
         "if the memory belongs to a function, probe the function",

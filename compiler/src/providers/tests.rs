@@ -8,6 +8,7 @@ use super::{ExpandError, PROVIDERS, expand, provider};
 use crate::attach::AttachPoint;
 use crate::btf::fixture::Builder;
 use crate::target::{Arch, Features, Frozen, TracepointFormat, UserFile};
+use crate::usdt::UsdtNote;
 
 fn target() -> Frozen {
     let mut b = Builder::new();
@@ -44,11 +45,46 @@ fn target() -> Frozen {
         tracepoints: tracepoints.map(|(c, n)| ((c.into(), n.into()), TracepointFormat::default())).into(),
         btf: Some(b.btf()),
         functions: ["shrink_node", "oom_kill_process", "oom_badness"].map(Into::into).to_vec(),
+        usdt_probes: BTreeMap::from([("/proc/7/root/lib/libc.so.6".into(), static_probes())]),
         user_files: BTreeMap::from([(
             "libc".into(),
             (libc, functions.map(|(n, at)| (n.into(), at)).to_vec()),
         )]),
     }
+}
+
+fn static_probes() -> Vec<UsdtNote> {
+    let note = |name: &str, file_offset, arguments: &str| UsdtNote {
+        provider: "libc".into(),
+        name: name.into(),
+        address: file_offset,
+        file_offset,
+        semaphore: None,
+        arguments: arguments.into(),
+    };
+    vec![note("arena_new", 0x900, "8@%rax"), note("arena_new", 0x980, "8@%rbx"), note("setjmp", 0x800, "")]
+}
+
+#[test]
+fn static_probes_are_named_with_or_without_their_provider() {
+    let setjmp = ["usdt:/lib/libc.so.6:libc:setjmp"];
+    for text in ["usdt:libc:setjmp", "usdt:libc:libc:setjmp", "usdt:libc::setjmp", "U:libc:l*c:set*"] {
+        assert_eq!(expanded(text), setjmp, "{text}");
+    }
+    assert_eq!(expanded("usdt:*:setjmp"), setjmp, "in whatever is mapped");
+    assert_eq!(expanded("usdt::setjmp"), setjmp, "in whatever is mapped");
+    assert_eq!(expanded("usdt:libc:*").len(), 3, "a location is a point of its own");
+}
+
+#[test]
+fn static_probes_that_are_not_there_are_named_with_those_that_are() {
+    let there = "not found 2: there is no static probe `setjump` in `/lib/libc.so.6`; usdt:/lib/libc.so.6:libc:setjmp";
+    assert_eq!(expanded("usdt:libc:setjump"), [there]);
+    assert_eq!(
+        expanded("usdt:libm:setjmp"),
+        ["not found 1: there is no program in PATH and no library `libm`; "]
+    );
+    assert!(expanded("usdt:libc")[0].starts_with("malformed"));
 }
 
 fn spec(text: &str) -> AttachSpec {
@@ -95,7 +131,6 @@ fn each_name_short_name_and_alias_means_one_provider() {
 fn unknown_providers_get_names_that_are_close() {
     assert_eq!(expanded("tracepiont:oom:mark_victim"), ["unknown provider; tracepoint"]);
     assert_eq!(expanded("Begin"), ["unknown provider; begin"]);
-    assert_eq!(expanded("usdt:libc:x"), ["unsupported: `usdt` probes are not supported yet"]);
     assert_eq!(expanded("w:0x10:8:rw"), ["unsupported: `watchpoint` probes are not supported yet"]);
 }
 

@@ -11,6 +11,7 @@ use memql_compiler::btf::Btf;
 use memql_compiler::target::{
     Arch, Features, FieldForm, Frozen, TracepointField, TracepointFormat, UserFile,
 };
+use memql_compiler::usdt::UsdtNote;
 
 /// A kernel with everything, and a C library.
 pub fn kernel() -> Frozen {
@@ -24,6 +25,7 @@ pub fn kernel() -> Frozen {
         tracepoints: tracepoints(),
         btf: Some(types()),
         functions: ["do_exit", "oom_kill_process", "vfs_read", "vfs_write"].map(str::to_owned).to_vec(),
+        usdt_probes: BTreeMap::from([("/usr/lib/libc.so.6".to_owned(), static_probes())]),
         user_files: BTreeMap::from([("libc".to_owned(), (libc, functions))]),
     }
 }
@@ -31,6 +33,23 @@ pub fn kernel() -> Frozen {
 /// A kernel without kprobes, fentry and BTF.
 pub fn bare_kernel() -> Frozen {
     Frozen { btf: None, functions: Vec::new(), ..kernel() }
+}
+
+/// Two probes, one of which is at two places.
+fn static_probes() -> Vec<UsdtNote> {
+    let note = |name: &str, address: u64, arguments: &str| UsdtNote {
+        provider: "libc".to_owned(),
+        name: name.to_owned(),
+        address,
+        file_offset: address,
+        semaphore: None,
+        arguments: arguments.to_owned(),
+    };
+    vec![
+        note("memory_heap_new", 0x2000, "8@%rax 8@-16(%rbp) 8f@%xmm0"),
+        note("memory_heap_new", 0x2100, "8@%rbx 8@%rsi 8f@%xmm1"),
+        note("setjmp", 0x2200, ""),
+    ]
 }
 
 fn features() -> Features {

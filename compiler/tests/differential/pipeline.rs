@@ -88,6 +88,7 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
         tracepoints: BTreeMap::new(),
         btf: None,
         functions: Vec::new(),
+        usdt_probes: Default::default(),
         user_files: BTreeMap::new(),
     };
     let run = RunConfig { positional: vec![user_address.to_string()], ..RunConfig::default() };

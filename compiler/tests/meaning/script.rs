@@ -50,6 +50,7 @@ fn lowered(source: &str) -> (Module, Plan) {
         tracepoints: BTreeMap::new(),
         btf: None,
         functions: Vec::new(),
+        usdt_probes: Default::default(),
         user_files: BTreeMap::new(),
     };
     let wrong = |findings: Vec<diagnostic::Diagnostic>| -> ! {

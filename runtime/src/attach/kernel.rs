@@ -104,6 +104,9 @@ pub struct UprobeSet {
     pub path: CString,
     /// Offsets in the file.
     pub offsets: Vec<u64>,
+    /// For each, the offset in the file of the counter that the kernel raises while it is attached, 0
+    /// without; `None` if all are without.
+    pub semaphores: Option<Vec<u64>>,
     /// A cookie each, or none.
     pub cookies: Option<Vec<u64>>,
     /// On return.
@@ -197,13 +200,14 @@ impl Kernel for Running {
     }
 
     fn link_uprobes(&self, program: BorrowedFd<'_>, set: &UprobeSet) -> io::Result<OwnedFd> {
-        let UprobeSet { path, offsets, cookies, on_return, pid } = set;
+        let UprobeSet { path, offsets, semaphores, cookies, on_return, pid } = set;
         let mut options = link_options();
         options.__bindgen_anon_1.uprobe_multi = sys::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
             flags: if *on_return { sys::BPF_F_UPROBE_MULTI_RETURN } else { 0 },
             cnt: offsets.len() as u32,
             path: path.as_ptr(),
             offsets: offsets.as_ptr().cast(),
+            ref_ctr_offsets: semaphores.as_ref().map_or(ptr::null(), |all| all.as_ptr().cast()),
             cookies: cookies.as_ref().map_or(ptr::null(), |cookies| cookies.as_ptr()),
             pid: *pid,
             ..Default::default()

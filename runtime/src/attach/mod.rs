@@ -159,6 +159,7 @@ fn attach_through(
         links: Links::default(),
         missing: Vec::new(),
         points: 0,
+        static_probes: HashSet::new(),
         wave: Vec::new(),
         filters_by_process: None,
         kprobe_pmu: None,
@@ -200,6 +201,8 @@ struct Attaching<'a> {
     links: Links,
     missing: Vec<Missing>,
     points: usize,
+    /// Static probes of which a location is attached.
+    static_probes: HashSet<String>,
     /// Points that are attached singly and can be attached at the same time: no two on one target.
     wave: Vec<Single<'a>>,
     filters_by_process: Option<bool>,
@@ -297,24 +300,11 @@ impl<'a> Attaching<'a> {
                     kprobe::Spot { module: module.as_deref(), function, offset: *offset, on_return: *ret };
                 Ok((kprobe::event(spot, &pmu).map_err(failed)?, self.some_cpu().map_err(failed)?))
             }
-            AttachPoint::Uprobe {
-                path,
-                ret,
-                shown_path: _,
-                symbol: _,
-                file_offset: _,
-                offset: _,
-                skip: _,
-            } => {
-                let pmu = found(&mut self.uprobe_pmu, || Pmu::named("uprobe"))
-                    .map_err(|error| no_pmu(point, "uprobe", &error))?;
-                let offset = file_offset(point).unwrap_or_default();
-                let event = uprobe::event(path, offset, *ret, &pmu).map_err(failed)?;
-                let places = match self.situation.pid {
-                    Some(pid) => vec![Place::Process(pid)],
-                    None => self.some_cpu().map_err(failed)?,
-                };
-                Ok((event, places))
+            AttachPoint::Uprobe { path, ret, .. } => {
+                self.uprobe_event(point, path, file_offset(point).unwrap_or_default(), 0, *ret)
+            }
+            AttachPoint::Usdt { path, file_offset, .. } => {
+                self.uprobe_event(point, path, *file_offset, semaphore(point), false)
             }
             AttachPoint::Profile { text: _, rate } => {
                 Ok((sampling::profile(*rate), self.all_cpus().map_err(failed)?))
@@ -332,6 +322,26 @@ impl<'a> Attaching<'a> {
             | AttachPoint::RawTracepoint { .. }
             | AttachPoint::Fentry { .. } => Err(RunError::internal(format!("`{point}` has no perf event"))),
         }
+    }
+
+    /// The perf event of a breakpoint in a file, and where it is opened.
+    fn uprobe_event(
+        &mut self,
+        point: &AttachPoint,
+        path: &str,
+        offset: u64,
+        semaphore: u64,
+        on_return: bool,
+    ) -> Result<(PerfEvent, Vec<Place>), RunError> {
+        let failed = |error: io::Error| cannot_attach(point, &error);
+        let pmu = found(&mut self.uprobe_pmu, || Pmu::named("uprobe"))
+            .map_err(|error| no_pmu(point, "uprobe", &error))?;
+        let event = uprobe::event(path, offset, semaphore, on_return, &pmu).map_err(failed)?;
+        let places = match self.situation.pid {
+            Some(pid) => vec![Place::Process(pid)],
+            None => self.some_cpu().map_err(failed)?,
+        };
+        Ok((event, places))
     }
 
     fn all_cpus(&mut self) -> io::Result<Vec<Place>> {
@@ -358,7 +368,7 @@ impl<'a> Attaching<'a> {
             match result {
                 None => {}
                 Some(Ok(link)) => {
-                    self.points += 1;
+                    self.count(single.point);
                     self.links.push(link);
                 }
                 Some(Err(error)) => failures.push((single.point, cannot_attach(single.point, &error))),
@@ -384,8 +394,10 @@ impl<'a> Attaching<'a> {
             let result = halves::link(points.len(), |range| {
                 let points = &points[range];
                 let offsets = points.iter().filter_map(|(point, _)| file_offset(point)).collect();
-                self.kernel
-                    .link_uprobes(fd, &uprobe::set(path, offsets, cookies(program, points), on_return, pid)?)
+                let semaphores: Vec<u64> = points.iter().map(|(point, _)| semaphore(point)).collect();
+                let mut set = uprobe::set(path, offsets, cookies(program, points), on_return, pid)?;
+                set.semaphores = Some(semaphores).filter(|all| all.iter().any(|at| *at != 0));
+                self.kernel.link_uprobes(fd, &set)
             });
             self.halves(index, &points, result)?;
         }
@@ -409,8 +421,11 @@ impl<'a> Attaching<'a> {
         result: halves::Halves,
     ) -> Result<(), RunError> {
         let halves::Halves { links, failures } = result;
+        let failed = |index: usize| failures.iter().any(|(failed, _)| *failed == index);
+        for (_, (point, _)) in points.iter().enumerate().filter(|(index, _)| !failed(*index)) {
+            self.count(point);
+        }
         for (link, points) in links {
-            self.points += points;
             self.links.push(Link { program, points, fds: vec![link] });
         }
         failures.into_iter().try_for_each(|(index, error)| {
@@ -434,6 +449,15 @@ impl<'a> Attaching<'a> {
             }
             Err(error) => self.missed(point, cannot_attach(point, &error)),
         }
+    }
+
+    /// Counts a point that was attached; of a static probe's locations, one.
+    fn count(&mut self, point: &AttachPoint) {
+        let new = match point {
+            AttachPoint::Usdt { .. } => self.static_probes.insert(point.to_string()),
+            _ => true,
+        };
+        self.points += usize::from(new);
     }
 
     fn missed(&mut self, point: &AttachPoint, error: RunError) -> Result<(), RunError> {
@@ -482,7 +506,7 @@ fn cookies(program: &ProgramPlan, points: &[(AttachPoint, u64)]) -> Option<Vec<u
 fn by_file(points: Vec<&(AttachPoint, u64)>) -> BTreeMap<&str, Vec<(AttachPoint, u64)>> {
     let mut files = BTreeMap::<&str, Vec<_>>::new();
     for (point, cookie) in points {
-        if let AttachPoint::Uprobe { path, .. } = point {
+        if let AttachPoint::Uprobe { path, .. } | AttachPoint::Usdt { path, .. } = point {
             files.entry(path).or_default().push((point.clone(), *cookie));
         }
     }
@@ -495,7 +519,16 @@ fn file_offset(point: &AttachPoint) -> Option<u64> {
         AttachPoint::Uprobe { file_offset, offset, skip, .. } => {
             Some(file_offset.wrapping_add(*offset).wrapping_add(u64::from(*skip)))
         }
+        AttachPoint::Usdt { file_offset, .. } => Some(*file_offset),
         _ => None,
+    }
+}
+
+/// Offset in the file of the counter that the kernel raises while the point is attached; 0 for none.
+fn semaphore(point: &AttachPoint) -> u64 {
+    match point {
+        AttachPoint::Usdt { semaphore, .. } => semaphore.unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -527,7 +560,7 @@ fn remedy(point: &AttachPoint, errno: i32) -> Option<&'static str> {
     let of_kind = match point {
         AttachPoint::Tracepoint { .. } => tracepoint::remedy(errno),
         AttachPoint::Kprobe { .. } => kprobe::remedy(errno),
-        AttachPoint::Uprobe { .. } => uprobe::remedy(errno),
+        AttachPoint::Uprobe { .. } | AttachPoint::Usdt { .. } => uprobe::remedy(errno),
         AttachPoint::RawTracepoint { .. } | AttachPoint::Fentry { .. } => tracing::remedy(errno),
         AttachPoint::Profile { .. } | AttachPoint::Software { .. } => sampling::remedy(errno, false),
         AttachPoint::Hardware { .. } => sampling::remedy(errno, true),

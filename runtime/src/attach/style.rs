@@ -34,7 +34,7 @@ impl LinkStyle {
                     && program.points.iter().all(|(point, _)| is_plain_function(point));
                 if many && features.kprobe_multi { LinkStyle::KprobeMulti } else { LinkStyle::PerfEvent }
             }
-            ProgramKind::Uprobe | ProgramKind::Uretprobe => {
+            ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::Usdt => {
                 if features.uprobe_multi {
                     LinkStyle::UprobeMulti
                 } else {
@@ -71,6 +71,7 @@ pub fn attach_in_reverse(kind: ProgramKind) -> bool {
         ProgramKind::Kprobe
         | ProgramKind::Uprobe
         | ProgramKind::Uretprobe
+        | ProgramKind::Usdt
         | ProgramKind::Fentry
         | ProgramKind::Fexit => true,
         ProgramKind::TestRun

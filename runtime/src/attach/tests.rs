@@ -58,7 +58,7 @@ impl Kernel for Scripted {
     }
 
     fn link_uprobes(&self, _program: BorrowedFd<'_>, set: &UprobeSet) -> io::Result<OwnedFd> {
-        let UprobeSet { path, offsets, cookies, on_return: _, pid } = set;
+        let UprobeSet { path, offsets, semaphores: _, cookies, on_return: _, pid } = set;
         self.answer(format!("uprobes {} {offsets:?} cookies {cookies:?} pid {pid}", path.to_string_lossy()))
     }
 

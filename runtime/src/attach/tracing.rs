@@ -17,7 +17,8 @@ pub fn loaded_for(kind: ProgramKind) -> Option<Tracing> {
         | ProgramKind::Kprobe
         | ProgramKind::Kretprobe
         | ProgramKind::Uprobe
-        | ProgramKind::Uretprobe => None,
+        | ProgramKind::Uretprobe
+        | ProgramKind::Usdt => None,
     }
 }
 

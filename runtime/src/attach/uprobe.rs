@@ -16,12 +16,21 @@ use std::os::fd::BorrowedFd;
 use super::kernel::{Kernel, PerfEvent, Sample, UprobeSet};
 use super::pmu::Pmu;
 
-/// The perf event of one uprobe.
+/// Where the `uprobe` PMU's `config` holds the semaphore's file offset (`PERF_UPROBE_REF_CTR_OFFSET_SHIFT`,
+/// include/uapi/linux/perf_event.h is silent; kernel/events/core.c has it since 4.20).
+const SEMAPHORE_SHIFT: u32 = 32;
+
+/// The perf event of one uprobe. The kernel raises the semaphore at this offset of the file in each
+/// process that has it mapped, as long as the event exists; 0 for none.
 ///
 /// # Errors
-/// If the path has a NUL byte.
-pub fn event(path: &str, offset: u64, on_return: bool, pmu: &Pmu) -> io::Result<PerfEvent> {
-    let config = if on_return { pmu.return_bit } else { 0 };
+/// If the path has a NUL byte; EOVERFLOW for a semaphore beyond 4 GB.
+pub fn event(path: &str, offset: u64, semaphore: u64, on_return: bool, pmu: &Pmu) -> io::Result<PerfEvent> {
+    let returns = if on_return { pmu.return_bit } else { 0 };
+    if semaphore > u64::from(u32::MAX) {
+        return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
+    }
+    let config = returns | semaphore << SEMAPHORE_SHIFT;
     Ok(PerfEvent { kind: pmu.kind, config, name: Some(CString::new(path)?), offset, sample: Sample::Each })
 }
 
@@ -36,7 +45,7 @@ pub fn set(
     on_return: bool,
     pid: u32,
 ) -> io::Result<UprobeSet> {
-    Ok(UprobeSet { path: CString::new(path)?, offsets, cookies, on_return, pid })
+    Ok(UprobeSet { path: CString::new(path)?, offsets, semaphores: None, cookies, on_return, pid })
 }
 
 /// Whether a multi link's filter takes a process's number for that of the process.
@@ -45,8 +54,14 @@ pub fn set(
 /// later as the fix was taken back), so an impossible number and an impossible file tell them apart:
 /// EINVAL here, EBADF there.
 pub fn filters_by_process(kernel: &dyn Kernel, program: BorrowedFd<'_>) -> bool {
-    let impossible =
-        UprobeSet { path: c"/".into(), offsets: vec![0], cookies: None, on_return: false, pid: u32::MAX };
+    let impossible = UprobeSet {
+        path: c"/".into(),
+        offsets: vec![0],
+        semaphores: None,
+        cookies: None,
+        on_return: false,
+        pid: u32::MAX,
+    };
     match kernel.link_uprobes(program, &impossible) {
         Ok(_) => false,
         Err(error) => error.raw_os_error() == Some(libc::EINVAL),

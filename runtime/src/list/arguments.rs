@@ -28,6 +28,7 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         | AttachPoint::Profile { .. }
         | AttachPoint::Kprobe { .. }
         | AttachPoint::Uprobe { .. }
+        | AttachPoint::Usdt { .. }
         | AttachPoint::Software { .. }
         | AttachPoint::Hardware { .. } => Ok(Vec::new()),
     }

@@ -34,6 +34,12 @@ pub fn of(
         "software" if listing => Ok(events(provider, last, SOFTWARE)),
         "hardware" if listing => Ok(events(provider, last, HARDWARE)),
         "uprobe" | "uretprobe" => functions(provider, parts, target),
+        "usdt" => match parts {
+            [] => expanded(provider, &[all], target),
+            [file] if file.contains('/') => expanded(provider, &[file.clone(), all], target),
+            [_] if anywhere => expanded(provider, &[all.clone(), last.clone()], target),
+            _ => expanded(provider, parts, target),
+        },
         "tracepoint" => match parts {
             [] => expanded(provider, &[all.clone(), all], target),
             [one] if anywhere => expanded(provider, &[all, one.clone()], target),
@@ -50,7 +56,11 @@ pub fn of(
 fn expanded(provider: &Provider, parts: &[String], target: &dyn Target) -> Result<Vec<Listed>, ExpandError> {
     let parts: Vec<&str> = [provider.name].into_iter().chain(parts.iter().map(String::as_str)).collect();
     let points = expand_parts(&parts, target)?;
-    Ok(points.into_iter().map(|point| Listed { text: text(&point), point: Some(point) }).collect())
+    let mut listed: Vec<Listed> =
+        points.into_iter().map(|point| Listed { text: text(&point), point: Some(point) }).collect();
+    // Locations of one static probe are one line.
+    listed.dedup_by(|a, b| a.text == b.text);
+    Ok(listed)
 }
 
 /// An attach point with its module, which lists show and scripts may leave out.

@@ -41,6 +41,28 @@ pub fn find(name: &str, pid: Option<u32>) -> Result<Vec<UserFile>, FactError> {
     Ok(found.iter().map(|path| view.file(path)).collect())
 }
 
+/// All files of code that the process has mapped; without a process, that any has, each once.
+///
+/// # Errors
+/// If the process's list of files, or the list of processes, cannot be read.
+pub fn mapped(pid: Option<u32>) -> Result<Vec<UserFile>, FactError> {
+    if pid.is_some() {
+        return View::of(pid).mapped("*");
+    }
+    let processes = std::fs::read_dir("/proc").map_err(|e| refused("cannot read `/proc`", &e))?;
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    // A process that ends meanwhile has nothing mapped.
+    for file in pids.flat_map(|pid| View::of(Some(pid)).mapped("*").unwrap_or_default()) {
+        if std::fs::metadata(&file.path).is_ok_and(|m| seen.insert((m.dev(), m.ino()))) {
+            found.push(file);
+        }
+    }
+    found.sort_by(|a, b| a.shown_path.cmp(&b.shown_path));
+    Ok(found)
+}
+
 /// How the traced process sees files.
 struct View {
     pid: Option<u32>,
@@ -75,7 +97,6 @@ impl View {
     fn expand(&self, pattern: &str) -> Result<Vec<PathBuf>, FactError> {
         if !glob::is_pattern(pattern) {
             let path = PathBuf::from(pattern);
-            let path = if path.is_absolute() { path } else { std::path::absolute(&path).unwrap_or(path) };
             return Ok(if self.exists(&path) { vec![path] } else { Vec::new() });
         }
         let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "." })];

@@ -21,7 +21,7 @@ pub fn supports<'a>(
             let lacking = "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)";
             pmu("kprobe", lacking, "use a tracepoint: `memql -l 'tracepoint:*'` lists them")
         }
-        ProgramKind::Uprobe | ProgramKind::Uretprobe => {
+        ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::Usdt => {
             pmu("uprobe", "this kernel has no uprobes (CONFIG_UPROBE_EVENTS)", "use syscall tracepoints")
         }
         ProgramKind::Fentry | ProgramKind::Fexit => trampolines(btf()?),

@@ -7,6 +7,7 @@
 //! functions    kernel functions and addresses (tracefs, kallsyms)
 //! files        programs and libraries by name, as the traced process sees them
 //! elf          functions of programs and libraries
+//! usdt         static probes of programs and libraries
 //! kinds        which kinds of probes can be attached
 //! ```
 
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
 use memql_compiler::target::{FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile};
+use memql_compiler::usdt::UsdtNote;
 
 mod elf;
 mod features;
@@ -25,6 +27,7 @@ mod functions;
 mod kernel_btf;
 mod kinds;
 mod tracefs;
+mod usdt;
 
 pub(crate) use features::smallest_program;
 
@@ -125,6 +128,18 @@ impl Target for Running {
 
     fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
         self.symbols.code(path, offset, length)
+    }
+
+    fn process(&self) -> Option<u32> {
+        self.pid
+    }
+
+    fn mapped_files(&self) -> Result<Vec<UserFile>, FactError> {
+        files::mapped(self.pid)
+    }
+
+    fn usdt_probes(&self, file: &UserFile) -> Result<Vec<UsdtNote>, FactError> {
+        usdt::probes(file)
     }
 
     fn tracepoint(&self, category: &str, name: &str) -> Result<Option<TracepointFormat>, FactError> {

@@ -77,5 +77,6 @@ fn kind_name(kind: ProgramKind) -> &'static str {
         ProgramKind::Fexit => "fexit",
         ProgramKind::Uprobe => "uprobe",
         ProgramKind::Uretprobe => "uretprobe",
+        ProgramKind::Usdt => "usdt",
     }
 }

@@ -193,6 +193,13 @@ pub(crate) fn argument_missing(n: usize, there: usize, point: &AttachPoint, span
     }
 }
 
+/// E0208: an argument of a static probe that is where memql does not read.
+pub(crate) fn usdt_argument_unreadable(n: usize, text: &str, point: &AttachPoint, span: Span) -> Diagnostic {
+    Diagnostic::error("E0208", format!("`arg{n}` of `{point}` cannot be read"), span, "not available here")
+        .note(format!("the program says that it is at `{text}`"))
+        .help("probe the function around it with `uprobe`, or read `reg(\"NAME\")`")
+}
+
 /// E0209: what BTF does not know the arguments of.
 pub(crate) fn arguments_unknown(point: &AttachPoint, span: Span) -> Diagnostic {
     Diagnostic::error(

@@ -176,6 +176,7 @@ fn reg(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
             | ProgramKind::Kretprobe
             | ProgramKind::Uprobe
             | ProgramKind::Uretprobe
+            | ProgramKind::Usdt
             | ProgramKind::PerfEvent
     ) {
         let at = checker.probe.span;
