@@ -138,9 +138,7 @@ const LOST_EVERY: Duration = Duration::from_secs(1);
 impl Run<'_, '_> {
     /// Runs the `begin` probes and keeps what they send.
     fn begin(&self, world: &World) -> Result<(), RunError> {
-        if let Some(pid) = world.pid() {
-            self.receiver.borrow_mut().output.note_process(pid as u32);
-        }
+        self.receiver.borrow_mut().output.watch(world.pid().map(|pid| pid as u32));
         self.set_start_time()?;
         self.receiver.borrow_mut().set_mode(Mode::Keep);
         for program in &self.triggers.begin {

@@ -263,18 +263,13 @@ impl<'p> Output<'p> {
         Ok(())
     }
 
-    /// Says which process the run is about (`-p`, `-c`): if the script takes user stacks or symbols, it is
-    /// looked at now and watched while it runs, so that its addresses can be resolved after it ended.
-    pub fn note_process(&mut self, tgid: u32) {
-        if user_symbols::wanted(self.plan) {
-            self.symbols.watch_process(tgid);
-        }
-    }
-
-    /// Looks at that process once more, while it is still there.
-    pub fn note_process_now(&mut self, tgid: u32) {
-        if user_symbols::wanted(self.plan) {
-            self.symbols.note_process_now(tgid);
+    /// Says which process the run is about (`-p`, `-c`), if not about all: if the script takes user stacks or
+    /// symbols, what they map is kept, so that addresses can be resolved after they ended.
+    pub fn watch(&mut self, process: Option<u32>) {
+        match process {
+            _ if !user_symbols::wanted(self.plan) => {}
+            Some(tgid) => self.symbols.watch_process(tgid),
+            None => self.symbols.watch_all(),
         }
     }
 

@@ -8,8 +8,9 @@
 //! them opened, when it is first seen ([`Symbols::note_process`]); what a later look finds is
 //! added, what it no longer finds is kept. A process that ended before anybody looked, and
 //! libraries that it loaded after the last look, cannot be resolved: such addresses print as
-//! addresses. The process that a run is about (`-p`, `-c`) is watched by a thread
-//! ([`Symbols::watch_process`]), which looks often while it starts.
+//! addresses. What the process that a run is about (`-p`, `-c`) and its children map while it goes on, or any
+//! process if it is about all, the kernel tells ([`Symbols::watch_process`], [`Symbols::watch_all`]): they may end
+//! whenever they like.
 //!
 //! Frames but the innermost hold return addresses, the instruction after the call. They are looked up
 //! as the call's own last byte, so that a call that ends a function, and the line of a call, come out
@@ -32,6 +33,7 @@ use std::rc::Rc;
 use kallsyms::Kallsyms;
 use module::Modules;
 use process::Process;
+use watch::{Change, Watch};
 
 pub use frame::{Code, FileOffset, Frame, Inlined, Stack, Symbol, Unresolved};
 
@@ -55,6 +57,7 @@ pub struct Symbols {
     kernel_frames: HashMap<u64, Rc<Frame>>,
     modules: Modules,
     processes: HashMap<u32, Process>,
+    watch: Option<Watch>,
 }
 
 impl Symbols {
@@ -65,28 +68,51 @@ impl Symbols {
             kernel_frames: HashMap::new(),
             modules: Modules::new(options),
             processes: HashMap::new(),
+            watch: None,
         }
     }
 
     /// Looks at a process (by its thread group id) while it is there, so that its addresses can be
     /// resolved later. Cheap when repeated: it looks again only after a tenth of a second.
     pub fn note_process(&mut self, tgid: u32) {
+        self.catch_up();
         let (process, modules) = self.process(tgid);
         process.note(modules);
     }
 
     /// The same, even if it was just done: before a process is let go or is about to end.
     pub fn note_process_now(&mut self, tgid: u32) {
+        self.catch_up();
         let (process, modules) = self.process(tgid);
         process.refresh(modules);
     }
 
-    /// Looks at a process now, and has a thread look at it while it runs, for stacks that are printed only
-    /// after it ended.
+    /// Looks at a process now, and has the kernel tell what it and its children map, for stacks that are printed
+    /// only after they ended.
     pub fn watch_process(&mut self, tgid: u32) {
-        let (process, modules) = self.process(tgid);
-        process.refresh(modules);
-        process.watch();
+        self.watch = Watch::of_process(tgid);
+        self.note_process_now(tgid);
+    }
+
+    /// Has the kernel tell what all processes map from now on.
+    pub fn watch_all(&mut self) {
+        self.watch = Watch::all();
+    }
+
+    /// Takes what the kernel told.
+    fn catch_up(&mut self) {
+        for change in self.watch.as_mut().map(Watch::take).unwrap_or_default() {
+            match change {
+                Change::Mapped { tgid, mapping } => {
+                    let (process, modules) = self.process(tgid);
+                    process.mapped(mapping, modules);
+                }
+                Change::Forked { child, parent } => {
+                    let mapped = self.process(parent).0.mapped_so_far().to_vec();
+                    self.process(child).0.begin_with(mapped);
+                }
+            }
+        }
     }
 
     /// Resolves a kernel stack, innermost frame first.
@@ -96,6 +122,7 @@ impl Symbols {
 
     /// Resolves a process's stack, innermost frame first.
     pub fn user_frames(&mut self, tgid: u32, addresses: &[u64]) -> Vec<Rc<Frame>> {
+        self.catch_up();
         let (process, modules) = self.process(tgid);
         process.frames(addresses, modules)
     }

@@ -23,7 +23,7 @@ use super::open::open_mapped;
 
 /// So many files are held open at most, to leave descriptors for everything else: processes may have
 /// 1024 by default, and blazesym opens each file once more when it reads it.
-pub(super) const MOST_FILES: usize = 320;
+const MOST_FILES: usize = 320;
 
 /// A file that code is mapped from, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ impl Modules {
     }
 
     /// The file behind a process's mapping, opened if it is new and not among those that are open.
-    pub fn open(&mut self, tgid: u32, mapping: &Mapping, opened: &mut HashMap<FileKey, File>) -> ModuleId {
+    pub fn open(&mut self, tgid: u32, mapping: &Mapping) -> ModuleId {
         let key = mapping.file_key();
         let known = self.by_file.get(&key).copied();
         if let Some(id) = known
@@ -81,7 +81,7 @@ impl Modules {
             return id;
         }
         let file = if self.modules.len() < MOST_FILES || known.is_some() {
-            opened.remove(&key).map_or_else(|| open_mapped(tgid, mapping), Ok)
+            open_mapped(tgid, mapping)
         } else {
             Err(format!("memql holds {MOST_FILES} files open already"))
         };

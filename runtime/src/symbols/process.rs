@@ -1,16 +1,15 @@
 //! One process's code: its mappings as far as they were ever seen, and its resolved addresses.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::frame::{Frame, Symbol, Unresolved};
-use super::mappings::{self, FileKey, Mapping};
+use super::mappings::{self, Mapping};
 use super::module::{ModuleId, Modules, Place};
 use super::perf_map::PerfMap;
-use super::watch::Watch;
 
 /// Noted again sooner than this, a process is not looked at again.
 const NOTE_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +23,6 @@ pub(super) struct Process {
     /// A hash of the text that `mappings` was last made from; most looks find nothing new.
     seen: Option<u64>,
     looked: Option<Instant>,
-    watch: Option<Watch>,
     perf_map: PerfMap,
     /// By address and whether it is a return address.
     frames: HashMap<(u64, bool), Rc<Frame>>,
@@ -32,14 +30,14 @@ pub(super) struct Process {
 
 /// A mapping and what is behind it.
 #[derive(Clone, Debug)]
-struct Mapped {
+pub(super) struct Mapped {
     mapping: Mapping,
     backing: Backing,
 }
 
 /// What is behind a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backing {
+pub(super) enum Backing {
     File(ModuleId),
     Vdso,
     /// Memory without a file.
@@ -54,7 +52,6 @@ impl Process {
             mappings: Vec::new(),
             seen: None,
             looked: None,
-            watch: None,
             perf_map: PerfMap::default(),
             frames: HashMap::new(),
         }
@@ -65,11 +62,19 @@ impl Process {
         self.looked
     }
 
-    /// Has a thread look at it now and then.
-    pub fn watch(&mut self) {
-        if self.watch.is_none() {
-            self.watch = Watch::start(self.tgid);
-        }
+    /// Everything it was seen to have mapped.
+    pub fn mapped_so_far(&self) -> &[Mapped] {
+        &self.mappings
+    }
+
+    /// Begins as a copy of a process that had this mapped.
+    pub fn begin_with(&mut self, mapped: Vec<Mapped>) {
+        *self = Process { mappings: mapped, ..Process::new(self.tgid) };
+    }
+
+    /// Puts what it mapped over what was there.
+    pub fn mapped(&mut self, mapping: Mapping, modules: &mut Modules) {
+        self.absorb(vec![mapping], modules);
     }
 
     /// Looks at it, unless that was just done.
@@ -79,30 +84,25 @@ impl Process {
         }
     }
 
-    /// Reads its mappings, and takes those that the watching thread saw.
+    /// Reads its mappings.
     pub fn refresh(&mut self, modules: &mut Modules) {
         self.looked = Some(Instant::now());
-        if let Some(seen) = self.watch.as_ref().and_then(Watch::take) {
-            self.absorb(seen.mappings, seen.files, modules);
-            // What was read before that may have been replaced since.
-            self.seen = None;
-        }
         // Not readable, or empty, once the process has ended.
         let Ok(text) = fs::read(format!("/proc/{}/maps", self.tgid)) else {
             return;
         };
         let hash = hash_of(&text);
         if !text.is_empty() && self.seen != Some(hash) {
-            self.absorb(mappings::parse(&text), HashMap::new(), modules);
+            self.absorb(mappings::parse(&text), modules);
             self.seen = Some(hash);
         }
     }
 
-    fn absorb(&mut self, mappings: Vec<Mapping>, mut files: HashMap<FileKey, File>, modules: &mut Modules) {
+    fn absorb(&mut self, mappings: Vec<Mapping>, modules: &mut Modules) {
         let mapped = |mapping: Mapping| {
             let backing = match &*mapping.path {
                 "[vdso]" => Backing::Vdso,
-                _ if mapping.inode != 0 => Backing::File(modules.open(self.tgid, &mapping, &mut files)),
+                _ if mapping.inode != 0 => Backing::File(modules.open(self.tgid, &mapping)),
                 _ => Backing::Anonymous,
             };
             Mapped { mapping, backing }

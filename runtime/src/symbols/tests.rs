@@ -320,3 +320,36 @@ fn a_watched_process_is_resolved_though_nobody_asked_while_it_ran() {
     let frames = symbols.user_frames(tgid, &[address]);
     assert!(frames[0].module_name().is_some_and(|m| m.starts_with("libc")), "{:?}", frames[0]);
 }
+
+#[test]
+fn a_child_of_a_watched_process_is_resolved_though_it_ended_before_anybody_looked() {
+    // The outer shell waits until it is watched, then starts another, which says where its library is and ends.
+    let mut shell = Command::new("sh")
+        .args(["-c", "read x; sh -c 'cat /proc/$$/maps; echo pid $$'; read x"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    let mut symbols = Symbols::new(PLAIN);
+    symbols.watch_process(shell.id());
+    let mut stdin = shell.stdin.take().expect("a pipe");
+    stdin.write_all(b"go\n").expect("it reads");
+    let lines = BufReader::new(shell.stdout.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    let (mut libc, mut inner) = (None, None);
+    for line in lines {
+        if line.contains("/libc.so") && line.contains("r-xp") {
+            let start = line.split('-').next().expect("a start");
+            libc = Some(u64::from_str_radix(start, 16).expect("a number") + 0x1000);
+        }
+        if let Some(pid) = line.strip_prefix("pid ") {
+            inner = Some(pid.parse::<u32>().expect("a number"));
+            break;
+        }
+    }
+    drop(stdin);
+    shell.wait().expect("it ends");
+    let (libc, inner) = (libc.expect("a C library"), inner.expect("its number"));
+    assert!(!std::path::Path::new(&format!("/proc/{inner}")).exists());
+    let frames = symbols.user_frames(inner, &[libc]);
+    assert!(frames[0].module_name().is_some_and(|m| m.starts_with("libc")), "{:?}", frames[0]);
+}
