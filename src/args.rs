@@ -11,11 +11,18 @@
 //! declare a flag, the script's wins after the script and memql's wins before it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+mod flags;
+mod script_options;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use memql_compiler::check::{OptionSpec, OptionType, OptionValue};
+use clap::{Arg, ArgMatches, Command};
+use memql_compiler::check::{OptionSpec, OptionValue};
+use memql_runtime::{Buffering, Without};
+
+use flags::{Flag, Take, flags};
 
 /// What a run was asked to do.
 #[derive(Debug, Default)]
@@ -32,26 +39,56 @@ pub struct Args {
     pub json: bool,
     /// `-o`
     pub output: Option<String>,
+    /// `-B`
+    pub buffering: Buffering,
     /// `-q`
     pub quiet: bool,
     /// `-v`
     pub verbose: bool,
-    /// `--emit`
-    pub emit: Option<Emit>,
-    /// `--check`
-    pub check: bool,
+    /// `-k`, `--no-warnings`
+    pub warnings: Warnings,
+    /// What is done with the script.
+    pub mode: Mode,
+    /// `--dry-run`
+    pub dry_run: bool,
+    /// `-d`
+    pub debug: Debug,
     /// `--info`
     pub info: bool,
     /// `--ready-fd`
     pub ready_fd: Option<i32>,
+    /// `--probe-filter`
+    pub probe_filter: Option<String>,
+    /// `--usdt-file-activation`
+    pub usdt_file_activation: bool,
+    /// `--no-feature`
+    pub without: Without,
+    /// `--traceable-functions`
+    pub traceable_functions: Option<PathBuf>,
     /// `--unsafe`
     pub allow_unsafe: bool,
+    /// Flags that were given and have no effect: why not.
+    pub notes: Vec<&'static str>,
     /// Positional parameters of the script.
     pub positional: Vec<String>,
     /// Named parameters of the script, after `--`.
     pub named: BTreeMap<String, String>,
     /// Declared options of the script that were given.
     pub options: BTreeMap<String, OptionValue>,
+}
+
+/// What is done with a script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is run.
+    #[default]
+    Run,
+    /// `--check`
+    Check,
+    /// `--emit`
+    Emit(Emit),
+    /// `--emit-elf`, and the file.
+    EmitElf(String),
 }
 
 /// `--emit`
@@ -65,6 +102,58 @@ pub enum Emit {
     Asm,
     /// The object, as bytes.
     Elf,
+}
+
+impl Emit {
+    fn named(name: &str) -> Option<Emit> {
+        match name {
+            "ast" => Some(Emit::Ast),
+            "ir" => Some(Emit::Ir),
+            "asm" => Some(Emit::Asm),
+            "elf" => Some(Emit::Elf),
+            _ => None,
+        }
+    }
+}
+
+/// `-d`: what is printed to standard error on the way to a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Debug {
+    /// The syntax tree.
+    pub ast: bool,
+    /// The optimised intermediate representation.
+    pub ir: bool,
+    /// The eBPF instructions.
+    pub asm: bool,
+    /// What libbpf says while it loads the object.
+    pub libbpf: bool,
+    /// What the kernel verifier says of each program.
+    pub verifier: bool,
+}
+
+impl Debug {
+    /// Adds a stage by memql's name or bpftrace's.
+    fn add(&mut self, stage: &str) -> Result<(), String> {
+        match stage {
+            "ast" | "parse" | "types" => self.ast = true,
+            "ir" | "codegen" | "codegen-opt" => self.ir = true,
+            "asm" | "dis" => self.asm = true,
+            "libbpf" => self.libbpf = true,
+            "verifier" => self.verifier = true,
+            "all" => *self = Debug { ast: true, ir: true, asm: true, libbpf: true, verifier: true },
+            _ => return Err("expected `ast`, `ir`, `asm`, `libbpf`, `verifier` or `all`".into()),
+        }
+        Ok(())
+    }
+}
+
+/// Which warnings are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Warnings {
+    /// `--no-warnings`: none.
+    pub none: bool,
+    /// `-k`: those of run time too.
+    pub at_run_time: bool,
 }
 
 /// Where the script is.
@@ -93,6 +182,7 @@ Examples:
   memql -e 'tracepoint:syscalls:sys_enter_openat { printf(\"%s %s\\n\", comm, str(args.filename)); }'
   memql -e 'uprobe:libc:malloc { @[comm] = hist(arg0); }' -c './prog args'
   memql -lv 'tracepoint:oom:*'
+  memql -l scripts/memleak.mq
   memql scripts/memleak.mq --help
 
 Exit status: 0 when the run ended well (or what the script gave to exit()), 1 for an error in the
@@ -106,40 +196,6 @@ fn styles() -> Styles {
         .placeholder(AnsiColor::Cyan.on_default())
 }
 
-/// memql's own flags: the one list that help, parsing and splitting use.
-fn flags() -> Vec<Arg> {
-    let switch =
-        |name: &'static str, help: &'static str| Arg::new(name).action(ArgAction::SetTrue).help(help);
-    let value = |name: &'static str, placeholder: &'static str, help: &'static str| {
-        Arg::new(name).value_name(placeholder).help(help).allow_hyphen_values(true)
-    };
-    vec![
-        value("program", "PROGRAM", "Run this program instead of a file").short('e'),
-        value("pid", "PID", "Trace only this process; end when it does")
-            .short('p')
-            .value_parser(clap::value_parser!(u32)),
-        value("command", "COMMAND", "Start this command and trace only it; end when it does").short('c'),
-        switch("list", "List the probes that match a pattern; with -v their arguments too")
-            .short('l')
-            .long("list"),
-        value("format", "FORMAT", "Output format: text or json").short('f').value_parser(["text", "json"]),
-        value("output", "FILE", "Write the output to a file").short('o').long("output"),
-        switch("quiet", "Print nothing but what the script prints").short('q').long("quiet"),
-        switch("verbose", "Say what was loaded and attached; show the kernel verifier's log on failure")
-            .short('v')
-            .long("verbose"),
-        value("emit", "STAGE", "Compile only, and print a stage: ast, ir, asm or elf")
-            .long("emit")
-            .value_parser(["ast", "ir", "asm", "elf"]),
-        switch("check", "Compile only").long("check"),
-        switch("info", "Say what this kernel offers").long("info"),
-        value("ready-fd", "N", "Write a byte to this file descriptor when everything is attached")
-            .long("ready-fd")
-            .value_parser(clap::value_parser!(i32).range(0..)),
-        switch("unsafe", "Allow scripts to run commands and to send signals").long("unsafe"),
-    ]
-}
-
 fn command() -> Command {
     Command::new("memql")
         .version(env!("CARGO_PKG_VERSION"))
@@ -147,22 +203,22 @@ fn command() -> Command {
         .override_usage("memql [FLAGS] FILE [SCRIPT ARGS]\n       memql [FLAGS] -e PROGRAM [SCRIPT ARGS]\n       memql -l [PATTERN]")
         .after_help(EXAMPLES)
         .styles(styles())
-        .args(flags())
+        .args(flags().into_iter().map(|flag| flag.arg))
         .args_override_self(true)
         .arg(Arg::new("rest").value_name("FILE").num_args(0..).help("The script; `-` is standard input").hide(true))
 }
 
-/// Finds the script among the arguments (without the program's name).
-pub fn split(argv: &[OsString]) -> Split {
+/// Finds the script among the arguments (without the program's name). After `-l`, a word is the script only
+/// if it names one, as `is_file` says; any other is a pattern.
+pub fn split(argv: &[OsString], is_file: impl Fn(&OsStr) -> bool) -> Split {
     let known = flags();
-    let takes_value = |arg: &Arg| matches!(arg.get_action(), ArgAction::Set);
     let mut before = Vec::new();
     let mut listing = false;
     let mut i = 0;
     while i < argv.len() {
         let text = argv[i].to_string_lossy().into_owned();
         let rest = |i: usize| argv.get(i..).unwrap_or_default().to_vec();
-        if text == "-" || (!text.starts_with('-') && !listing) {
+        if text == "-" || (!text.starts_with('-') && (!listing || is_file(&argv[i]))) {
             return Split { before, script: Some(ScriptSource::File(argv[i].clone())), after: rest(i + 1) };
         }
         if text == "--" {
@@ -173,7 +229,7 @@ pub fn split(argv: &[OsString]) -> Split {
         i += 1;
         if let Some(long) = text.strip_prefix("--") {
             listing |= long == "list";
-            let wants = known.iter().any(|a| a.get_long() == Some(long) && takes_value(a));
+            let wants = known.iter().any(|flag| flag.arg.get_long() == Some(long) && flag.takes_value());
             if wants && i < argv.len() {
                 before.push(argv[i].clone());
                 i += 1;
@@ -184,8 +240,8 @@ pub fn split(argv: &[OsString]) -> Split {
         let letters: Vec<char> = text.chars().skip(1).collect();
         for (n, letter) in letters.iter().enumerate() {
             listing |= *letter == 'l';
-            let Some(arg) = known.iter().find(|a| a.get_short() == Some(*letter)) else { break };
-            if !takes_value(arg) {
+            let Some(flag) = known.iter().find(|f| f.arg.get_short() == Some(*letter)) else { break };
+            if !flag.takes_value() {
                 continue;
             }
             let attached: String = letters[n + 1..].iter().collect();
@@ -251,28 +307,41 @@ pub fn missing_script() -> clap::Error {
 /// Wrong usage, and requests for help or the version, as clap's error value.
 pub fn parse(split: &Split, options: &[OptionSpec], help: &ScriptHelp) -> Result<Args, clap::Error> {
     let mut args = Args::default();
-    let matches = command().no_binary_name(true).try_get_matches_from(&split.before)?;
-    take_flags(&mut args, &matches);
+    let mut own = command().no_binary_name(true);
+    let matches = own.try_get_matches_from_mut(&split.before)?;
+    take_flags(&mut args, &matches, &mut own)?;
     args.pattern = matches.get_many::<String>("rest").and_then(|mut r| r.next().cloned());
-    if split.script.is_none() {
-        return Ok(args);
+    if split.script.is_some() {
+        let mut script = script_command(options, help);
+        let matches = script.try_get_matches_from_mut(&split.after)?;
+        take_flags(&mut args, &matches, &mut script)?;
+        script_options::take(&mut args, &matches, options, &mut script)?;
     }
-    let mut script = script_command(options, help);
-    let matches = script.try_get_matches_from_mut(&split.after)?;
-    take_flags(&mut args, &matches);
-    take_options(&mut args, &matches, options, &mut script)?;
+    check_together(&args, &mut own)?;
     Ok(args)
+}
+
+/// Flags that say the opposite of each other.
+fn check_together(args: &Args, command: &mut Command) -> Result<(), clap::Error> {
+    let conflict = match (args, args.warnings) {
+        (Args { pid: Some(_), command: Some(_), .. }, _) => {
+            "`-p` and `-c` cannot be used together: a run is about one process"
+        }
+        (_, Warnings { none: true, at_run_time: true }) => "`-k` and `--no-warnings` cannot be used together",
+        _ => return Ok(()),
+    };
+    Err(command.error(clap::error::ErrorKind::ArgumentConflict, conflict))
 }
 
 /// The command after the script: its options, and memql's flags that it does not declare itself.
 fn script_command(options: &[OptionSpec], help: &ScriptHelp) -> Command {
-    let declares = |flag: &Arg| {
+    let declares = |flag: &Flag| {
         options.iter().flat_map(|o| &o.flags).any(|f| {
-            flag.get_short().is_some_and(|s| *f == format!("-{s}"))
-                || flag.get_long().is_some_and(|l| *f == format!("--{l}"))
+            flag.arg.get_short().is_some_and(|s| *f == format!("-{s}"))
+                || flag.arg.get_long().is_some_and(|l| *f == format!("--{l}"))
         })
     };
-    let own = flags().into_iter().filter(|f| f.get_id() != "program");
+    let own = flags().into_iter().filter(|flag| flag.arg.get_id() != "program");
     let mut command = Command::new(help.name.clone())
         .bin_name(format!("memql {}", help.name))
         .about(help.about.clone())
@@ -281,11 +350,11 @@ fn script_command(options: &[OptionSpec], help: &ScriptHelp) -> Command {
         .disable_version_flag(true)
         .args_override_self(true);
     for option in options {
-        command = command.arg(option_arg(option));
+        command = command.arg(script_options::arg(option));
     }
     for flag in own {
         if !declares(&flag) {
-            command = command.arg(flag.help_heading("Flags of memql"));
+            command = command.arg(flag.arg.help_heading("Flags of memql"));
         }
     }
     if options.is_empty() {
@@ -300,104 +369,33 @@ fn script_command(options: &[OptionSpec], help: &ScriptHelp) -> Command {
     )
 }
 
-/// A declared option as clap knows it.
-fn option_arg(option: &OptionSpec) -> Arg {
-    let mut arg = Arg::new(option_id(option)).help(help_text(option));
-    if let Some(short) = option.flags.iter().find_map(|f| short_flag(f)) {
-        arg = arg.short(short);
-    }
-    for flag in &option.flags {
-        if let Some(long) = flag.strip_prefix("--") {
-            arg = if arg.get_long().is_none() {
-                arg.long(long.to_owned())
-            } else {
-                arg.visible_alias(long.to_owned())
-            };
+/// Lets each flag that was given do what it does.
+fn take_flags(args: &mut Args, matches: &ArgMatches, command: &mut Command) -> Result<(), clap::Error> {
+    for flag in flags() {
+        let name = flag.arg.get_id().as_str();
+        // A flag that the script declares itself is not among the matches.
+        let given: Vec<String> = match matches.try_get_raw(name) {
+            Ok(Some(values)) => values.map(|value| value.to_string_lossy().into_owned()).collect(),
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        let written = flag.written();
+        let switched = flag.takes_value() || given.iter().any(|value| value == "true");
+        if given.is_empty() || !switched {
+            continue;
         }
-    }
-    if option.ty == OptionType::Bool {
-        return arg.action(ArgAction::SetTrue);
-    }
-    arg = arg.allow_hyphen_values(!option.is_positional()).required(option.default.is_none());
-    arg.value_name(option.value_name.clone().unwrap_or_else(|| option.name.to_uppercase()))
-}
-
-/// Script options live beside memql's flags: their ids must not meet.
-fn option_id(option: &OptionSpec) -> String {
-    format!("opt.{}", option.name)
-}
-
-fn short_flag(flag: &str) -> Option<char> {
-    let mut letters = flag.strip_prefix('-')?.chars();
-    letters.next().filter(|c| *c != '-' && letters.next().is_none())
-}
-
-fn help_text(option: &OptionSpec) -> String {
-    match &option.default {
-        Some(OptionValue::Int(n)) => format!("{} [default: {n}]", option.help),
-        Some(OptionValue::Str(text)) if !text.is_empty() => format!("{} [default: {text}]", option.help),
-        Some(OptionValue::Str(_) | OptionValue::Bool(_)) | None => option.help.clone(),
-    }
-}
-
-fn take_flags(args: &mut Args, matches: &ArgMatches) {
-    fn given<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
-        matches.try_get_one::<T>(name).ok().flatten().cloned()
-    }
-    let switch = |name: &str| given::<bool>(matches, name).unwrap_or(false);
-    args.pid = given(matches, "pid").or(args.pid);
-    args.command = given(matches, "command").or(args.command.take());
-    args.list |= switch("list");
-    args.json = given::<String>(matches, "format").map_or(args.json, |format| format == "json");
-    args.output = given(matches, "output").or(args.output.take());
-    args.quiet |= switch("quiet");
-    args.verbose |= switch("verbose");
-    args.emit = match given::<String>(matches, "emit").as_deref() {
-        Some("ast") => Some(Emit::Ast),
-        Some("ir") => Some(Emit::Ir),
-        Some("asm") => Some(Emit::Asm),
-        Some(_) => Some(Emit::Elf),
-        None => args.emit,
-    };
-    args.check |= switch("check");
-    args.info |= switch("info");
-    args.ready_fd = given(matches, "ready-fd").or(args.ready_fd);
-    args.allow_unsafe |= switch("unsafe");
-}
-
-fn take_options(
-    args: &mut Args,
-    matches: &ArgMatches,
-    options: &[OptionSpec],
-    command: &mut Command,
-) -> Result<(), clap::Error> {
-    for option in options {
-        let id = option_id(option);
-        if option.ty == OptionType::Bool {
-            if matches.get_flag(&id) {
-                args.options.insert(option.name.clone(), OptionValue::Bool(true));
+        match flag.take {
+            Take::Switch(take) => take(args),
+            Take::Value(take) => given.iter().try_for_each(|value| {
+                take(args, value).map_err(|expected| {
+                    let message = format!("invalid value '{value}' for '{written}': {expected}");
+                    command.error(clap::error::ErrorKind::InvalidValue, message)
+                })
+            })?,
+            Take::Needless(why) => args.notes.push(why),
+            Take::Instead(what) => {
+                let message = format!("there is no '{written}' in memql: {what}");
+                return Err(command.error(clap::error::ErrorKind::UnknownArgument, message));
             }
-        } else if let Some(text) = matches.get_one::<String>(&id) {
-            let value = option.parse(text).map_err(|expected| {
-                let name = option.flags.first().unwrap_or(&option.name);
-                let message = format!("invalid value '{text}' for '{name}': {expected}");
-                command.error(clap::error::ErrorKind::InvalidValue, message)
-            })?;
-            args.options.insert(option.name.clone(), value);
-        }
-    }
-    if options.is_empty()
-        && let Some(positional) = matches.get_many::<String>("ARGS")
-    {
-        args.positional.extend(positional.cloned());
-    }
-    for parameter in matches.get_many::<String>("parameters").into_iter().flatten() {
-        match parameter.strip_prefix("--") {
-            Some(named) => {
-                let (name, value) = named.split_once('=').unwrap_or((named, ""));
-                args.named.insert(name.to_owned(), value.to_owned());
-            }
-            None => args.positional.push(parameter.clone()),
         }
     }
     Ok(())

@@ -11,14 +11,14 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use args::{Args, Emit, ScriptHelp, Split};
+use args::{Args, Debug, Emit, Mode, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::compile::{Compilation, Source, compile};
 use memql_compiler::diagnostic;
 use memql_runtime::error::RunError;
 use memql_runtime::process::{Child, Process};
 use memql_runtime::target::Running;
-use memql_runtime::{RunOptions, info, list};
+use memql_runtime::{Logs, RunOptions, info, list, probe_filter};
 use script::Script;
 
 /// An error in the script or from the system.
@@ -28,7 +28,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let split = args::split(&argv);
+    let split = args::split(&argv, |word| std::path::Path::new(word).is_file());
     match invoke(&split) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Usage(error)) => {
@@ -81,8 +81,14 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         .map_err(|errors| script.failure(&check::syntax_diagnostics(&errors)))?;
     let declared = check::script_options(&tree).map_err(|errors| script.failure(&errors))?;
     let args = args::parse(split, &declared, &script.help())?;
-    if args.emit == Some(Emit::Ast) {
+    if !args.quiet && !args.warnings.none {
+        args.notes.iter().for_each(|note| eprintln!("warning: {note}"));
+    }
+    if args.mode == Mode::Emit(Emit::Ast) {
         return print(memql_grammar::print(&tree).as_bytes());
+    }
+    if args.debug.ast {
+        eprint!("{}", memql_grammar::print(&tree));
     }
 
     if let Some(pid) = args.pid {
@@ -94,7 +100,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     }
     let child = args.command.as_deref().map(Child::start_stopped).transpose()?;
     let child_pid = child.as_ref().map(Child::pid);
-    let target = Running::new(args.pid.or(child_pid));
+    let target = target(&args, child_pid)?;
     let run = RunConfig {
         pid: args.pid,
         child: child_pid,
@@ -105,24 +111,36 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         environment: settings_of_environment(),
     };
     let name = script.name.as_str();
-    let compilation = compile(Source { name, text: &script.text }, &tree, &target, &run)
+    if args.list {
+        let points = check::attach_points(&tree, &target, &run).map_err(|errors| script.failure(&errors))?;
+        return listed(&args, &target, |out| list::list_points(&target, &points, args.verbose, out));
+    }
+    let mut compilation = compile(Source { name, text: &script.text }, &tree, &target, &run)
         .map_err(|errors| script.failure(&errors))?;
-    if !compilation.warnings.is_empty() && !args.quiet {
+    if !compilation.warnings.is_empty() && !args.quiet && !args.warnings.none {
         eprint!("{}", script.render(&compilation.warnings));
     }
-    if let Some(stage) = args.emit {
-        return emit(stage, &compilation);
+    show_stages(args.debug, &compilation);
+    match &args.mode {
+        Mode::Run => {}
+        Mode::Check => return Ok(0),
+        Mode::Emit(stage) => return emit(*stage, &compilation),
+        Mode::EmitElf(path) => return write_object(path, &compilation.compiled.object),
     }
-    if args.check {
-        return Ok(0);
+    if let Some(pattern) = &args.probe_filter {
+        probe_filter::keep_matching(&mut compilation.compiled.plan, pattern)?;
     }
     let options = RunOptions {
         pid: args.pid,
         child,
         json: args.json,
         output: args.output.map(Into::into),
+        buffering: args.buffering,
         quiet: args.quiet,
         verbose: args.verbose,
+        logs: Logs { libbpf: args.debug.libbpf, verifier: args.debug.verifier },
+        dry_run: args.dry_run,
+        no_warnings: args.warnings.none,
         ready_fd: args.ready_fd,
     };
     let outcome = memql_runtime::run(compilation.compiled, &target, options)?;
@@ -130,17 +148,61 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
 }
 
 fn without_script(args: Args) -> Result<u8, Failure> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if args.info {
-        info::info(&Running::new(None), &mut out)?;
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        info::info(&target(&args, None)?, &mut out)?;
         return Ok(0);
     }
     if args.list {
-        let left_out = list::list(&Running::new(args.pid), args.pattern.as_deref(), args.verbose, &mut out)?;
-        left_out.iter().for_each(|what| eprintln!("{what}"));
-        return Ok(0);
+        let target = target(&args, None)?;
+        return listed(&args, &target, |out| list::list(&target, args.pattern.as_deref(), args.verbose, out));
     }
     Err(args::missing_script().into())
+}
+
+/// The running kernel as the flags want it seen.
+fn target(args: &Args, child: Option<u32>) -> Result<Running, RunError> {
+    let mut target = Running::new(args.pid.or(child)).without(args.without);
+    if args.list {
+        target = target.listing();
+    }
+    match &args.traceable_functions {
+        Some(path) => target.traceable_functions(path),
+        None => Ok(target),
+    }
+}
+
+/// Prints a list, and says what had to be left out of it.
+fn listed(
+    args: &Args,
+    target: &Running,
+    list: impl FnOnce(&mut dyn Write) -> Result<Vec<String>, RunError>,
+) -> Result<u8, Failure> {
+    let left_out = list(&mut std::io::stdout().lock())?;
+    if !args.warnings.none {
+        left_out.iter().for_each(|what| eprintln!("warning: {what}"));
+        let refusals = target.refusals();
+        refusals.iter().for_each(|why| eprintln!("warning: listed, but cannot be attached: {}", why.message));
+    }
+    Ok(0)
+}
+
+/// Prints the stages of `-d` that the compilation has passed.
+fn show_stages(debug: Debug, compilation: &Compilation) {
+    if debug.ir {
+        eprint!("{}", memql_compiler::ir::text::print_module(&compilation.module));
+    }
+    if debug.asm {
+        eprint!("{}", compilation.assembly);
+    }
+}
+
+/// `--emit-elf`
+fn write_object(path: &str, object: &[u8]) -> Result<u8, Failure> {
+    match std::fs::write(path, object) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(RunError::system(format!("cannot write the object to `{path}`"), &error).into()),
+    }
 }
 
 /// Prints a stage of the compilation.

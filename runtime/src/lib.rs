@@ -21,6 +21,7 @@ pub mod list;
 pub mod load;
 pub mod maps;
 pub mod output;
+pub mod probe_filter;
 pub mod process;
 mod receiver;
 mod remedies;
@@ -37,5 +38,8 @@ mod words;
 mod world;
 
 pub use error::RunError;
+pub use load::Logs;
+pub use output::Buffering;
 pub use process::{Child, Process};
 pub use session::{Outcome, RunOptions, run};
+pub use target::Without;

@@ -20,6 +20,7 @@ mod types;
 
 use std::io::{self, BufWriter, Write};
 
+use memql_compiler::attach::AttachPoint;
 use memql_compiler::diagnostic::similar;
 use memql_compiler::providers::glob::{is_pattern, matches};
 use memql_compiler::providers::{ExpandError, PROVIDERS, Provider, expand_parts, provider};
@@ -62,6 +63,26 @@ pub fn list(
         }
     }
     Ok(left_out)
+}
+
+/// Prints attach points that a script has, as [`list`] prints those of a pattern.
+///
+/// # Errors
+/// If the output cannot be written.
+pub fn list_points(
+    target: &dyn Target,
+    points: &[AttachPoint],
+    verbose: bool,
+    out: &mut dyn Write,
+) -> Result<Vec<String>, RunError> {
+    let (mut left_out, mut out) = (Vec::new(), BufWriter::with_capacity(1 << 16, out));
+    let found: Vec<Listed> = points.iter().filter_map(points::of_script).collect();
+    match print(target, &found, verbose, &mut left_out, &mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(RunError::system("cannot write the list", &error))
+        }
+        Ok(()) | Err(_) => Ok(left_out),
+    }
 }
 
 /// The patterns of a list, at its commas.

@@ -27,9 +27,9 @@ use crate::error::RunError;
 use crate::event_loop::{Ended, EventLoop, Handler, More};
 use crate::failure::Failure;
 use crate::health::{self, Lost};
-use crate::load::{Loaded, Opened};
+use crate::load::{Loaded, Logs, Opened};
 use crate::maps::KernelMaps;
-use crate::output::{self, KernelNames, OutputError};
+use crate::output::{self, Buffering, KernelNames, OutputError};
 use crate::process::Child;
 use crate::receiver::{Mode, Receiver};
 use crate::ring::{Read, Ring};
@@ -50,10 +50,18 @@ pub struct RunOptions {
     pub json: bool,
     /// `-o`: the file for results; stdout without.
     pub output: Option<PathBuf>,
+    /// `-B`: when output is written.
+    pub buffering: Buffering,
     /// `-q`: say nothing about attaching.
     pub quiet: bool,
     /// `-v`: say what was loaded and attached.
     pub verbose: bool,
+    /// `-d libbpf`, `-d verifier`: whose words about loading are shown.
+    pub logs: Logs,
+    /// `--dry-run`: end when everything is attached, without running anything.
+    pub dry_run: bool,
+    /// `--no-warnings`: leave out what is told beside the output, errors excepted.
+    pub no_warnings: bool,
     /// `--ready-fd`: gets a byte when everything is attached, and is closed.
     pub ready_fd: Option<RawFd>,
 }
@@ -77,11 +85,17 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     let signals =
         Signals::take(&triggers.signal_numbers()).map_err(|e| RunError::system("cannot take signals", &e))?;
     let mut world = World::of(options)?;
-    let loaded = Opened::open(&compiled, target.features()).and_then(Opened::load);
+    let loaded = Opened::open(&compiled, target.features(), world.logs).and_then(Opened::load);
     let loaded = loaded.inspect_err(|error| world.show_log(error))?;
+    world.show_messages(&loaded);
     let maps = KernelMaps::of(plan, loaded.object()).map_err(OutputError::from)?;
     let names = KernelNames::new(target);
-    let settings = output::Settings { sink: world.sink()?, format: world.format, names: &names };
+    let settings = output::Settings {
+        sink: world.sink()?,
+        format: world.format,
+        warnings: !world.no_warnings,
+        names: &names,
+    };
     let receiver = RefCell::new(Receiver::new(settings.open(plan), &maps));
     let ring_map = plan.ring.as_deref().map(|name| loaded.map(name)).transpose()?;
     let receive = |event: &[u8]| receiver.borrow_mut().receive(event);
@@ -99,6 +113,10 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         eprint!("{}", verbose::loaded(plan, &loaded));
     }
 
+    if world.dry_run {
+        run.attach(target, &world)?;
+        return Ok(Outcome { exit_code: 0, losses: Vec::new() });
+    }
     run.begin(&world)?;
     let mut attached = None;
     let points = match receiver.borrow().kept_exit() {
@@ -177,7 +195,7 @@ impl Run<'_, '_> {
         if world.verbose {
             eprint!("{}", verbose::attached(self.plan, self.loaded, &attached));
         }
-        if self.plan.settings.missing_probes == MissingProbes::Warn {
+        if self.plan.settings.missing_probes == MissingProbes::Warn && !world.no_warnings {
             for missing in attached.missing() {
                 eprintln!("warning: {}", missing.error.in_one_line());
             }
@@ -336,7 +354,7 @@ impl Handler for Live<'_, '_, '_> {
             self.run.tell_lost_events()?;
             self.told_lost = Instant::now();
         }
-        Ok(self.run.receiver.borrow_mut().output.flush()?)
+        Ok(self.run.receiver.borrow_mut().output.pause()?)
     }
 
     fn timer(&mut self, program: usize) -> Result<(), Failure> {

@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use crate::error::RunError;
-use crate::output::{OutputFormat, Sink};
+use crate::load::{Loaded, Logs};
+use crate::output::{Buffering, OutputFormat, Sink};
 use crate::process::{Child, Process};
 use crate::session::RunOptions;
 
@@ -24,6 +25,13 @@ pub struct World {
     pub quiet: bool,
     /// `-v`
     pub verbose: bool,
+    /// `-d libbpf`, `-d verifier`
+    pub logs: Logs,
+    /// `--dry-run`
+    pub dry_run: bool,
+    buffering: Buffering,
+    /// `--no-warnings`
+    pub no_warnings: bool,
     file: Option<PathBuf>,
     ready: Option<OwnedFd>,
 }
@@ -34,12 +42,37 @@ impl World {
     /// # Errors
     /// If there is no such process or descriptor.
     pub fn of(options: RunOptions) -> Result<World, RunError> {
-        let RunOptions { pid, child, json, output, quiet, verbose, ready_fd } = options;
+        let RunOptions {
+            pid,
+            child,
+            json,
+            output,
+            buffering,
+            quiet,
+            verbose,
+            logs,
+            dry_run,
+            no_warnings,
+            ready_fd,
+        } = options;
         // First, so that whoever waits for it sees it close if the rest fails.
         let ready = ready_fd.map(taken).transpose()?;
         let process = pid.map(|pid| Process::open(i32::try_from(pid).unwrap_or(i32::MAX))).transpose()?;
         let format = if json { OutputFormat::Json } else { OutputFormat::Text };
-        Ok(World { process, child, format, to_stdout: output.is_none(), quiet, verbose, file: output, ready })
+        Ok(World {
+            process,
+            child,
+            format,
+            to_stdout: output.is_none(),
+            quiet,
+            verbose,
+            logs,
+            dry_run,
+            buffering,
+            no_warnings,
+            file: output,
+            ready,
+        })
     }
 
     /// The process that the run is about.
@@ -54,14 +87,22 @@ impl World {
         }
     }
 
+    /// What libbpf and the kernel verifier said while the object was loaded, if that was asked for.
+    pub fn show_messages(&self, loaded: &Loaded) {
+        if self.logs.any() {
+            loaded.messages().iter().for_each(|message| eprintln!("{message}"));
+        }
+    }
+
     /// Where results go.
     ///
     /// # Errors
     /// If the file of `-o` cannot be opened.
     pub fn sink(&self) -> Result<Sink, RunError> {
         match &self.file {
-            None => Ok(Sink::stdout()),
+            None => Ok(Sink::stdout().buffered(self.buffering)),
             Some(path) => Sink::file(path)
+                .map(|sink| sink.buffered(self.buffering))
                 .map_err(|error| RunError::system(format!("cannot write to `{}`", path.display()), &error)),
         }
     }

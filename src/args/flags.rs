@@ -46,10 +46,15 @@ fn running() -> Vec<Flag> {
         })
         .short('p')
         .long("pid"),
-        value("command", "COMMAND", "Start this command and trace only it; end when it does", |args, text| {
-            args.command = Some(text.to_owned());
-            Ok(())
-        })
+        value(
+            "command",
+            "COMMAND",
+            "Start this command and trace only it; end when it does",
+            |args, text| {
+                args.command = Some(text.to_owned());
+                Ok(())
+            },
+        )
         .short('c')
         .long("cmd"),
         value("format", "FORMAT", "Output format: text or json", |args, text| {
@@ -70,7 +75,7 @@ fn running() -> Vec<Flag> {
         value(
             "buffering",
             "MODE",
-            "When output is written: line (as soon as there is nothing more to print), full, none",
+            "When output is written: line (as soon as there is nothing more to print), full or none",
             |args, text| {
                 args.buffering = match text {
                     "line" => Buffering::Line,
@@ -85,12 +90,16 @@ fn running() -> Vec<Flag> {
         switch("quiet", "Print nothing but what the script prints", |args| args.quiet = true)
             .short('q')
             .long("quiet"),
-        switch("verbose", "Say what was loaded and attached; show the kernel verifier's log on failure", |args| {
-            args.verbose = true;
-        })
+        switch(
+            "verbose",
+            "Say what was loaded and attached; show the kernel verifier's log on failure",
+            |args| {
+                args.verbose = true;
+            },
+        )
         .short('v')
         .long("verbose"),
-        switch("warnings", "Say where reads of memory and updates of maps fail", |args| {
+        switch("warnings", "Say at the end where in the script something was lost", |args| {
             args.warnings.at_run_time = true;
         })
         .short('k')
@@ -105,14 +114,23 @@ fn running() -> Vec<Flag> {
             args.allow_unsafe = true;
         })
         .long("unsafe"),
-        switch("usdt-file-activation", "Activate the semaphores of USDT probes by file, in all processes", |args| {
-            args.usdt_file_activation = true;
-        })
+        switch(
+            "usdt-file-activation",
+            "Activate the semaphores of USDT probes by file, in all processes",
+            |args| {
+                args.usdt_file_activation = true;
+            },
+        )
         .long("usdt-file-activation"),
-        value("ready-fd", "N", "Write a byte to this file descriptor when everything is attached", |args, text| {
-            args.ready_fd = Some(number(text, "the number of a file descriptor")?);
-            Ok(())
-        })
+        value(
+            "ready-fd",
+            "N",
+            "Write a byte to this file descriptor when everything is attached",
+            |args, text| {
+                args.ready_fd = Some(number(text, "the number of a file descriptor")?);
+                Ok(())
+            },
+        )
         .long("ready-fd"),
     ]
 }
@@ -120,9 +138,13 @@ fn running() -> Vec<Flag> {
 /// What looks at a kernel or a script without running one.
 fn looking() -> Vec<Flag> {
     vec![
-        switch("list", "List the probes that match a pattern or are in a script; with -v their arguments too", |args| {
-            args.list = true;
-        })
+        switch(
+            "list",
+            "List the probes that match a pattern or are in a script; with -v their arguments too",
+            |args| {
+                args.list = true;
+            },
+        )
         .short('l')
         .long("list"),
         switch("info", "Say what this kernel offers", |args| args.info = true).long("info"),
@@ -133,8 +155,10 @@ fn looking() -> Vec<Flag> {
 fn compiling() -> Vec<Flag> {
     vec![
         switch("check", "Compile only", |args| args.mode = Mode::Check).long("check"),
-        switch("dry-run", "Compile, load and attach, and end without running anything", |args| args.dry_run = true)
-            .long("dry-run"),
+        switch("dry-run", "Compile, load and attach, and end without running anything", |args| {
+            args.dry_run = true
+        })
+        .long("dry-run"),
         value("emit", "STAGE", "Compile only, and print a stage: ast, ir, asm or elf", |args, text| {
             let stage = Emit::named(text).ok_or("expected `ast`, `ir`, `asm` or `elf`")?;
             args.mode = Mode::Emit(stage);
@@ -146,9 +170,14 @@ fn compiling() -> Vec<Flag> {
             Ok(())
         })
         .long("emit-elf"),
-        value("debug", "STAGE", "Print a stage on the way: ast, ir, asm, libbpf, verifier or all", |args, text| {
-            text.split(',').filter(|stage| !stage.is_empty()).try_for_each(|stage| args.debug.add(stage))
-        })
+        value(
+            "debug",
+            "STAGE",
+            "Print a stage on the way: ast, ir, asm, libbpf, verifier or all",
+            |args, text| {
+                text.split(',').filter(|stage| !stage.is_empty()).try_for_each(|stage| args.debug.add(stage))
+            },
+        )
         .short('d')
         .long("debug"),
         value("no-feature", "FEATURES", "Do without kprobe_multi or uprobe_multi", |args, text| {
@@ -164,10 +193,15 @@ fn compiling() -> Vec<Flag> {
             Ok(())
         })
         .long("no-feature"),
-        value("traceable-functions", "FILE", "The list of kernel functions that can be traced", |args, text| {
-            args.traceable_functions = Some(text.into());
-            Ok(())
-        })
+        value(
+            "traceable-functions",
+            "FILE",
+            "The list of kernel functions that can be traced",
+            |args, text| {
+                args.traceable_functions = Some(text.into());
+                Ok(())
+            },
+        )
         .long("traceable-functions"),
     ]
 }

@@ -192,3 +192,95 @@ fn what_begin_prints_comes_after_the_word_that_all_is_attached() {
         ]
     );
 }
+
+#[test]
+fn the_probes_of_a_script_are_listed_without_running_it() {
+    need!(machine::root());
+    let script = r#"
+        begin { printf("no\n"); }
+        interval:ms:10, hardware:cache-misses:10 { }
+        tracepoint:oom:mark_* { }"#;
+    let out = memql::run(["-l", "-e", script]).output();
+    assert_eq!(out, "interval:ms:\nhardware:cache-misses:\ntracepoint:oom:mark_victim\n");
+    let out = memql::run(["-l", &programs::script("shmsnoop.mq")]).output();
+    assert!(out.lines().any(|line| line == "tracepoint:syscalls:sys_enter_shmget"), "{out}");
+}
+
+#[test]
+fn a_dry_run_attaches_and_runs_nothing() {
+    need!(machine::root());
+    let script =
+        r#"begin { printf("no\n"); } tracepoint:syscalls:sys_enter_getppid { } end { printf("no\n"); }"#;
+    assert_eq!(memql::run(["--dry-run", "-e", script]).output(), "");
+}
+
+#[test]
+fn only_probes_whose_name_matches_are_attached() {
+    need!(machine::root());
+    let script = r#"begin { printf("begin\n"); } interval:ms:20 { printf("20\n"); exit(); } interval:ms:1 { printf("1\n"); }"#;
+    assert_eq!(memql::run(["--probe-filter", "ms:2.", "-e", script]).output(), "begin\n20\n");
+    let ended = memql::run(["--probe-filter", "uprobe", "-e", "interval:ms:20 { }"]);
+    assert_eq!((ended.code(), ended.stdout.as_str()), (1, ""));
+    assert_eq!(
+        ended.stderr,
+        "error: no probe's name matches `uprobe`\nhelp: names are like `interval:ms:20`\n"
+    );
+}
+
+#[test]
+fn the_object_can_be_kept_in_a_file() {
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("object-{}", std::process::id()));
+    let file = path.to_str().expect("the path is text");
+    assert_eq!(memql::run(["--emit-elf", file, "-e", "begin { @x = 1; }"]).output(), "");
+    assert!(std::fs::read(&path).expect("read the object").starts_with(b"\x7fELF"));
+    std::fs::remove_file(path).expect("remove the object");
+}
+
+#[test]
+fn output_comes_in_each_mode_of_buffering() {
+    need!(machine::root());
+    for mode in ["line", "full", "none"] {
+        let script = r#"begin { printf("a\n"); printf("b\n"); exit(); }"#;
+        assert_eq!(memql::run(["-B", mode, "-e", script]).output(), "a\nb\n", "-B {mode}");
+    }
+}
+
+#[test]
+fn stages_can_be_looked_at_on_the_way() {
+    need!(machine::root());
+    let out = memql::run(["-d", "ast,asm", "-d", "verifier", "-e", r#"begin { printf("ran\n"); }"#]);
+    assert_eq!(out.stdout, "ran\n");
+    for part in ["spec \"begin\"", "p0_begin: raw_tp", "processed "] {
+        assert!(out.stderr.contains(part), "`{part}` is missing in:\n{}", out.stderr);
+    }
+}
+
+#[test]
+fn warnings_can_be_left_out() {
+    need!(machine::root());
+    let args = ["-I", "/usr/include", "-e", r#"begin { printf("%s", str((uint64)1)); }"#];
+    let with = memql_command().args(args).output().expect("run memql");
+    let with = String::from_utf8_lossy(&with.stderr);
+    assert!(with.contains("-I") && with.contains("memory failed"), "{with}");
+    let without = memql::run(["--no-warnings"].into_iter().chain(args));
+    assert_eq!(without.stderr, "");
+}
+
+#[test]
+fn what_bpftrace_has_and_memql_does_not_says_what_to_use() {
+    for (flag, instead) in [("--emit-llvm", "--emit ir"), ("--aot", "--emit-elf")] {
+        let ended = memql::run([flag, "file", "-e", "begin { }"]);
+        assert_eq!(ended.code(), 2);
+        assert!(ended.stderr.contains(instead), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_wrong_usage() {
+    for args in [&["-k", "--no-warnings"][..], &["-p", "1", "-c", "true"]] {
+        let ended = memql::run(args.iter().chain(&["-e", "begin { }"]));
+        assert_eq!(ended.code(), 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains("cannot be used together"), "{}", ended.stderr);
+    }
+}

@@ -54,6 +54,7 @@ use crate::target::Target;
 pub use diagnostics::syntax::syntax_diagnostics;
 pub use functions::{Entry, table};
 pub use options::{OptionSpec, OptionType, script_options};
+pub use points::attach_points;
 pub use run::{OptionValue, RunConfig};
 pub use settings::{SettingDoc, setting_docs};
 

@@ -14,7 +14,7 @@ use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
 
 use super::diagnostics::points as errors;
 use super::uses::Uses;
-use super::{Checker, Walk, constant};
+use super::{Checker, RunConfig, Walk, constant};
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::diagnostic::Diagnostic;
 use crate::placement;
@@ -118,6 +118,26 @@ fn function_entry(point: &AttachPoint) -> Option<(&str, u64)> {
         }
         _ => None,
     }
+}
+
+/// The attach points of all probes, those excepted that never run: what `-l SCRIPT` shows.
+///
+/// # Errors
+/// What is wrong with the settings, the options and the points.
+pub fn attach_points(
+    script: &ast::Script,
+    target: &dyn Target,
+    run: &RunConfig,
+) -> Result<Vec<AttachPoint>, Vec<Diagnostic>> {
+    let mut checker = Checker::new(script, target, run);
+    let mut points = Vec::new();
+    for item in &script.items {
+        let Item::Probe(probe) = item else { continue };
+        if !never_runs(&mut checker, probe) {
+            points.extend(expand_all(&mut checker, probe));
+        }
+    }
+    if checker.has_errors() { Err(checker.into_findings()) } else { Ok(points) }
 }
 
 /// Whether the predicate is constant and false, whatever the point.

@@ -63,6 +63,27 @@ fn expanded(provider: &Provider, parts: &[String], target: &dyn Target) -> Resul
     Ok(listed)
 }
 
+/// The line of a point that a script has. Clocks and perf events are listed without their number; `begin`
+/// and the like, which are everywhere, are not listed.
+pub fn of_script(point: &AttachPoint) -> Option<Listed> {
+    let unit = |provider: &str, text: &str| {
+        let unit = text.split(':').next().filter(|_| text.contains(':')).unwrap_or("us");
+        Some(Listed { text: format!("{provider}:{unit}:"), point: None })
+    };
+    match point {
+        AttachPoint::Begin | AttachPoint::End | AttachPoint::SelfSignal { .. } => None,
+        AttachPoint::Interval { text, .. } => unit("interval", text),
+        AttachPoint::Profile { text, .. } => unit("profile", text),
+        AttachPoint::Software { event, .. } => {
+            Some(Listed { text: format!("software:{event}:"), point: None })
+        }
+        AttachPoint::Hardware { event, .. } => {
+            Some(Listed { text: format!("hardware:{event}:"), point: None })
+        }
+        point => Some(Listed { text: text(point), point: Some(point.clone()) }),
+    }
+}
+
 /// An attach point with its module, which lists show and scripts may leave out.
 fn text(point: &AttachPoint) -> String {
     match point {

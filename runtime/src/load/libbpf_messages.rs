@@ -18,11 +18,11 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Starts one; waits while another thread has one.
-    pub fn start() -> Recording {
+    /// Starts one, of messages down to a level; waits while another thread has one.
+    pub fn start(level: PrintLevel) -> Recording {
         let only_one = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
         MESSAGES.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        Recording { previous: set_print(Some((PrintLevel::Warn, record))), _only_one: only_one }
+        Recording { previous: set_print(Some((level, record))), _only_one: only_one }
     }
 
     /// What was said so far, a message each, without the `libbpf: ` in front.

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::libbpf_sys;
-use libbpf_rs::{AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, ProgramAttachType};
+use libbpf_rs::{AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType};
 use memql_compiler::plan::{Compiled, Plan, ProgramPlan};
 use memql_compiler::target::Features;
 
@@ -25,14 +25,48 @@ use crate::error::RunError;
 use crate::remedies;
 use libbpf_messages::Recording;
 
+/// Each instruction with what is known there (`BPF_LOG_LEVEL1`, include/linux/bpf_verifier.h).
+const VERIFIER_LOG_LEVEL: u32 = 1;
+
 /// The object's name in the kernel's lists; its maps are `memql.bss` and so on.
 const OBJECT_NAME: &str = "memql";
+
+/// Whose words about loading are kept although it goes well: `-d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// libbpf's, down to its debug messages.
+    pub libbpf: bool,
+    /// The kernel verifier's, of each program.
+    pub verifier: bool,
+}
+
+impl Logs {
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.libbpf || self.verifier
+    }
+
+    /// Down to which level libbpf's messages are recorded: it hands on the verifier's log of a program that
+    /// loads as a debug message.
+    fn level(self) -> PrintLevel {
+        if self.any() { PrintLevel::Debug } else { PrintLevel::Warn }
+    }
+
+    /// What libbpf's messages come to.
+    fn wanted(self, messages: Vec<String>) -> Vec<String> {
+        match (self.libbpf, self.verifier) {
+            (false, true) => messages.into_iter().filter(|m| m.contains("PROG LOAD LOG")).collect(),
+            _ => messages,
+        }
+    }
+}
 
 /// An object that libbpf has read; nothing is in the kernel yet.
 pub struct Opened<'a> {
     object: OpenObject,
     plan: &'a Plan,
     styles: Vec<LinkStyle>,
+    logs: Logs,
 }
 
 impl<'a> Opened<'a> {
@@ -40,8 +74,8 @@ impl<'a> Opened<'a> {
     ///
     /// # Errors
     /// Only if memql's own object is malformed: an internal error.
-    pub fn open(compiled: &'a Compiled, features: &Features) -> Result<Opened<'a>, RunError> {
-        let recording = Recording::start();
+    pub fn open(compiled: &'a Compiled, features: &Features, logs: Logs) -> Result<Opened<'a>, RunError> {
+        let recording = Recording::start(PrintLevel::Warn);
         let mut object = ObjectBuilder::default()
             .name(OBJECT_NAME)
             .and_then(|builder| builder.open_memory(&compiled.object))
@@ -55,6 +89,9 @@ impl<'a> Opened<'a> {
         let styles: Vec<LinkStyle> =
             plan.programs.iter().map(|program| LinkStyle::of(program, features)).collect();
         for mut program in object.progs_mut() {
+            if logs.verifier {
+                program.set_log_level(VERIFIER_LOG_LEVEL);
+            }
             match plan.programs.iter().position(|p| OsStr::new(&p.name) == program.name()) {
                 Some(index) if !plan.programs[index].points.is_empty() => {
                     if let Some(attach_type) = attach_type(styles[index]) {
@@ -64,7 +101,7 @@ impl<'a> Opened<'a> {
                 Some(_) | None => program.set_autoload(false),
             }
         }
-        Ok(Opened { object, plan, styles })
+        Ok(Opened { object, plan, styles, logs })
     }
 
     /// Makes the maps and has the kernel verify the programs.
@@ -72,8 +109,8 @@ impl<'a> Opened<'a> {
     /// # Errors
     /// If the kernel refuses a map or a program: which one, why, and what to do.
     pub fn load(self) -> Result<Loaded, RunError> {
-        let Opened { object, plan, styles } = self;
-        let recording = Recording::start();
+        let Opened { object, plan, styles, logs } = self;
+        let recording = Recording::start(logs.level());
         let started = Instant::now();
         // SAFETY: the object is open and not loaded; libbpf undoes a failed load when it is closed.
         let result = unsafe { libbpf_sys::bpf_object__load(object.as_libbpf_object().as_ptr()) };
@@ -85,7 +122,7 @@ impl<'a> Opened<'a> {
         let object = unsafe { Object::from_ptr(object.take_ptr()) };
         let fds = program_fds(&object, plan)?;
         let programs = fds.into_iter().zip(styles).map(|(fd, style)| LoadedProgram { fd, style }).collect();
-        Ok(Loaded { object, programs, took: started.elapsed(), messages })
+        Ok(Loaded { object, programs, took: started.elapsed(), messages: logs.wanted(messages) })
     }
 }
 

@@ -45,7 +45,7 @@ pub use error::OutputError;
 pub use histogram::{Bound, Bucket, Histogram};
 pub use kernel_names::KernelNames;
 pub use names::{NoNames, StructField, TypeNames};
-pub use sink::Sink;
+pub use sink::{Buffering, Sink};
 pub use time::Clocks;
 pub use value::Value;
 
@@ -65,6 +65,8 @@ pub struct Settings<'p> {
     pub sink: Sink,
     /// How it is written.
     pub format: OutputFormat,
+    /// Whether people are told, beside the output, what went wrong with some of it.
+    pub warnings: bool,
     /// Asked for names of enumerators and struct fields: [`KernelNames`], or [`NoNames`].
     pub names: &'p dyn TypeNames,
 }
@@ -90,6 +92,7 @@ pub struct Output<'p> {
     plan: &'p Plan,
     messages: Box<dyn Messages>,
     sink: Sink,
+    warnings: bool,
     symbols: Symbols,
     names: &'p dyn TypeNames,
     clocks: Clocks,
@@ -97,7 +100,7 @@ pub struct Output<'p> {
 
 impl<'p> Output<'p> {
     fn new(plan: &'p Plan, settings: Settings<'p>) -> Output<'p> {
-        let Settings { sink, format, names } = settings;
+        let Settings { sink, format, warnings, names } = settings;
         let messages: Box<dyn Messages> = match format {
             OutputFormat::Text => Box::new(text::TextMessages { terminal: sink.is_terminal() }),
             OutputFormat::Json => Box::new(json::JsonMessages),
@@ -106,7 +109,7 @@ impl<'p> Output<'p> {
             demangle: plan.settings.demangle,
             debug_info: plan.settings.show_debug_info,
         });
-        Output { plan, messages, sink, symbols, names, clocks: Clocks::measure() }
+        Output { plan, messages, sink, warnings, symbols, names, clocks: Clocks::measure() }
     }
 
     /// Whether an event is a call of `exit()`. One that the plan does not know is not.
@@ -259,7 +262,9 @@ impl<'p> Output<'p> {
     /// # Errors
     /// If the output so far cannot be written.
     pub fn warn(&mut self, text: &str) -> Result<(), OutputError> {
-        self.sink.tell(format!("warning: {text}\n").as_bytes())?;
+        if self.warnings {
+            self.sink.tell(format!("warning: {text}\n").as_bytes())?;
+        }
         Ok(())
     }
 
@@ -271,6 +276,14 @@ impl<'p> Output<'p> {
             Some(tgid) => self.symbols.watch_process(tgid),
             None => self.symbols.watch_all(),
         }
+    }
+
+    /// Writes what is buffered when there is nothing more to print for the moment; not under `-B full`.
+    ///
+    /// # Errors
+    /// As [`Output::flush`].
+    pub fn pause(&mut self) -> Result<(), OutputError> {
+        Ok(self.sink.pause()?)
     }
 
     /// Writes everything that is buffered.

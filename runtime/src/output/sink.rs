@@ -9,6 +9,18 @@ use std::path::Path;
 /// Buffered bytes above this are written without waiting for a flush.
 const ENOUGH: usize = 64 << 10;
 
+/// When output is written: `-B`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Buffering {
+    /// As soon as there is nothing more to print for the moment.
+    #[default]
+    Line,
+    /// When much has come together, and at the end.
+    Full,
+    /// After each event.
+    None,
+}
+
 /// A buffered writer for output, and one for what people are told beside it.
 pub struct Sink {
     out: Box<dyn Write>,
@@ -16,6 +28,7 @@ pub struct Sink {
     /// Bytes not yet written.
     buffer: Vec<u8>,
     terminal: bool,
+    buffering: Buffering,
 }
 
 impl Sink {
@@ -41,7 +54,12 @@ impl Sink {
 
     /// Output to any writer. `terminal` says that control characters in data are to be escaped.
     pub fn new(out: Box<dyn Write>, errors: Box<dyn Write>, terminal: bool) -> Sink {
-        Sink { out, errors, buffer: Vec::with_capacity(ENOUGH), terminal }
+        Sink { out, errors, buffer: Vec::with_capacity(ENOUGH), terminal, buffering: Buffering::default() }
+    }
+
+    /// The same with another time of writing.
+    pub fn buffered(self, buffering: Buffering) -> Sink {
+        Sink { buffering, ..self }
     }
 
     /// Whether a terminal reads the output.
@@ -54,9 +72,17 @@ impl Sink {
         &mut self.buffer
     }
 
-    /// Writes the buffer if it has grown large.
+    /// After an event: writes the buffer if it has grown large, or if everything is written at once.
     pub(super) fn settle(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= ENOUGH { self.flush() } else { Ok(()) }
+        match self.buffer.len() >= ENOUGH || self.buffering == Buffering::None {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// When there is nothing more to print for the moment.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        if self.buffering == Buffering::Full { Ok(()) } else { self.flush() }
     }
 
     /// Writes everything that is buffered.
@@ -83,8 +109,12 @@ impl Sink {
 
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Sink { out: _, errors: _, buffer, terminal } = self;
-        f.debug_struct("Sink").field("buffered", &buffer.len()).field("terminal", terminal).finish()
+        let Sink { out: _, errors: _, buffer, terminal, buffering } = self;
+        f.debug_struct("Sink")
+            .field("buffered", &buffer.len())
+            .field("terminal", terminal)
+            .field("buffering", buffering)
+            .finish()
     }
 }
 

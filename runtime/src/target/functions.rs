@@ -20,6 +20,11 @@ pub struct KernelFunctions {
 }
 
 impl KernelFunctions {
+    /// With a list of the functions that can be traced, as `available_filter_functions` has it.
+    pub fn listed(text: String) -> KernelFunctions {
+        KernelFunctions { traceable: OnceCell::from(Some(text)), symbols: OnceCell::new() }
+    }
+
     /// All functions that can be traced, as `(function, module)`, sorted.
     pub fn all(&self, tracefs: Option<&Tracefs>) -> Result<Vec<(String, String)>, FactError> {
         let owned =

@@ -13,6 +13,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::path::Path;
 
 use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
@@ -31,12 +32,24 @@ mod usdt;
 
 pub(crate) use features::smallest_program;
 
+use crate::error::RunError;
 use functions::KernelFunctions;
 use tracefs::Tracefs;
+
+/// What to do without although the kernel has it: `--no-feature`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// Links of many kernel functions.
+    pub kprobe_multi: bool,
+    /// Links of many user functions.
+    pub uprobe_multi: bool,
+}
 
 /// The running kernel, and the process that is to be traced if there is one.
 pub struct Running {
     pid: Option<u32>,
+    without: Without,
+    listing: bool,
     features: OnceCell<Features>,
     tracefs: OnceCell<Result<Tracefs, FactError>>,
     btf: OnceCell<Result<Btf, FactError>>,
@@ -50,6 +63,8 @@ impl Running {
     pub fn new(pid: Option<u32>) -> Running {
         Running {
             pid,
+            without: Without::default(),
+            listing: false,
             features: OnceCell::new(),
             tracefs: OnceCell::new(),
             btf: OnceCell::new(),
@@ -57,6 +72,37 @@ impl Running {
             kinds: RefCell::default(),
             symbols: elf::SymbolTables::default(),
         }
+    }
+
+    /// The same kernel without some of what it has.
+    pub fn without(self, without: Without) -> Running {
+        Running { without, ..self }
+    }
+
+    /// The same kernel for a list: what it has is listed although probes of that kind cannot be attached.
+    /// Why not is kept for [`Running::refusals`].
+    pub fn listing(self) -> Running {
+        Running { listing: true, ..self }
+    }
+
+    /// Why probes of some kinds, of those that were asked about, cannot be attached.
+    pub fn refusals(&self) -> Vec<FactError> {
+        let mut refusals: Vec<FactError> =
+            self.kinds.borrow().values().filter_map(|answer| answer.clone().err()).collect();
+        refusals.sort_by(|a, b| a.message.cmp(&b.message));
+        refusals.dedup();
+        refusals
+    }
+
+    /// The functions that can be traced are those of this file, in the form of ftrace's
+    /// `available_filter_functions`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn traceable_functions(self, path: &Path) -> Result<Running, RunError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| RunError::system(format!("cannot read `{}`", path.display()), &error))?;
+        Ok(Running { functions: KernelFunctions::listed(text), ..self })
     }
 
     /// The number by which perf events name a tracepoint.
@@ -82,7 +128,14 @@ impl Running {
 
 impl Target for Running {
     fn features(&self) -> &Features {
-        self.features.get_or_init(features::probe)
+        self.features.get_or_init(|| {
+            let found = features::probe();
+            Features {
+                kprobe_multi: found.kprobe_multi && !self.without.kprobe_multi,
+                uprobe_multi: found.uprobe_multi && !self.without.uprobe_multi,
+                ..found
+            }
+        })
     }
 
     fn tracepoints(&self) -> Result<Vec<(String, String)>, FactError> {
@@ -102,12 +155,16 @@ impl Target for Running {
     }
 
     fn supports(&self, kind: ProgramKind) -> Result<(), FactError> {
-        if let Some(known) = self.kinds.borrow().get(&kind) {
-            return known.clone();
-        }
-        let answer = kinds::supports(kind, || self.btf());
-        self.kinds.borrow_mut().insert(kind, answer.clone());
-        answer
+        let known = self.kinds.borrow().get(&kind).cloned();
+        let answer = match known {
+            Some(known) => known,
+            None => {
+                let answer = kinds::supports(kind, || self.btf());
+                self.kinds.borrow_mut().insert(kind, answer.clone());
+                answer
+            }
+        };
+        if self.listing { Ok(()) } else { answer }
     }
 
     fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
