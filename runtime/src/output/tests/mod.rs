@@ -176,7 +176,7 @@ impl Script {
     ) -> (String, String) {
         let (out, errors) = (Shared::default(), Shared::default());
         let sink = Sink::new(Box::new(out.clone()), Box::new(errors.clone()), self.terminal);
-        let mut output = Settings { sink, format, names: &Names }.open(&self.plan);
+        let mut output = Settings { sink, format, warnings: true, names: &Names }.open(&self.plan);
         act(&mut output, &self.maps).and_then(|()| output.flush()).expect("nothing fails here");
         (out.text(), errors.text())
     }
@@ -184,7 +184,9 @@ impl Script {
     /// The answer to an event of these bytes.
     pub fn answer(&self, bytes: &[u8]) -> Result<Action, OutputError> {
         let sink = Sink::new(Box::new(Shared::default()), Box::new(Shared::default()), false);
-        Settings { sink, format: OutputFormat::Text, names: &Names }.open(&self.plan).event(bytes, &self.maps)
+        Settings { sink, format: OutputFormat::Text, warnings: true, names: &Names }
+            .open(&self.plan)
+            .event(bytes, &self.maps)
     }
 
     pub fn send_all(&self, output: &mut Output<'_>, maps: &FakeMaps) -> Result<(), OutputError> {
