@@ -75,8 +75,10 @@ pub enum AttachPoint {
         path: String,
         /// The file as the script's reader knows it; what `probe` prints.
         shown_path: String,
-        /// The symbol; empty for a bare address.
+        /// The function's symbol; empty for an address in no known function.
         symbol: String,
+        /// How the script names the place.
+        named: PlaceName,
         /// Offset in the file of the symbol's first byte (or of the bare address).
         file_offset: u64,
         /// Bytes past it that the script asks for.
@@ -106,10 +108,19 @@ pub enum AttachPoint {
     },
     /// A perf software event.
     Software {
-        /// The event (`page-faults`).
+        /// The event, by the name that the script has for it (`page-faults`, `faults`).
         event: String,
         /// Fire every so many events.
         period: u64,
+    },
+    /// A place in memory that the processor watches.
+    Watchpoint {
+        /// Its address, in the process that runs or in the kernel.
+        address: u64,
+        /// How many bytes: 1, 2, 4 or 8.
+        length: u64,
+        /// What is watched for, as written: `w`, `rw`, `x`.
+        mode: String,
     },
     /// A perf hardware event.
     Hardware {
@@ -118,6 +129,19 @@ pub enum AttachPoint {
         /// Fire every so many events.
         period: u64,
     },
+}
+
+/// How a script names a place in a program or library.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PlaceName {
+    /// By the function's symbol and an offset.
+    Symbol,
+    /// By the function's name in C++ (`cpp:...`).
+    Demangled,
+    /// By an address.
+    Address(u64),
+    /// By a line of the source: `file.c:22`.
+    Line(String),
 }
 
 /// How often a perf event samples.
@@ -177,9 +201,10 @@ impl AttachPoint {
             | AttachPoint::End
             | AttachPoint::SelfSignal { .. }
             | AttachPoint::Interval { .. } => ProgramKind::TestRun,
-            AttachPoint::Profile { .. } | AttachPoint::Software { .. } | AttachPoint::Hardware { .. } => {
-                ProgramKind::PerfEvent
-            }
+            AttachPoint::Profile { .. }
+            | AttachPoint::Software { .. }
+            | AttachPoint::Hardware { .. }
+            | AttachPoint::Watchpoint { .. } => ProgramKind::PerfEvent,
             AttachPoint::Tracepoint { .. } => ProgramKind::Tracepoint,
             AttachPoint::RawTracepoint { .. } => ProgramKind::RawTracepoint,
             AttachPoint::Kprobe { ret: false, .. } => ProgramKind::Kprobe,
@@ -196,7 +221,7 @@ impl AttachPoint {
     pub fn function(&self) -> Option<&str> {
         match self {
             AttachPoint::Kprobe { function, .. } | AttachPoint::Fentry { function, .. } => Some(function),
-            AttachPoint::Uprobe { symbol, .. } => Some(symbol),
+            AttachPoint::Uprobe { symbol, .. } => Some(symbol).filter(|s| !s.is_empty()).map(String::as_str),
             _ => None,
         }
     }
@@ -250,16 +275,29 @@ impl fmt::Display for AttachPoint {
             AttachPoint::Fentry { module, function, exit } => {
                 write!(f, "{}:{}{function}", if *exit { "fexit" } else { "fentry" }, colon(module))
             }
-            AttachPoint::Uprobe { shown_path, symbol, file_offset, offset, ret, path: _, skip: _ } => {
+            AttachPoint::Uprobe {
+                shown_path,
+                symbol,
+                named,
+                offset,
+                ret,
+                path: _,
+                file_offset: _,
+                skip: _,
+            } => {
                 let provider = if *ret { "uretprobe" } else { "uprobe" };
-                if symbol.is_empty() {
-                    write!(f, "{provider}:{shown_path}:{file_offset:#x}")
-                } else {
-                    write!(f, "{provider}:{shown_path}:{symbol}{}", plus(*offset))
+                match named {
+                    PlaceName::Symbol => write!(f, "{provider}:{shown_path}:{symbol}{}", plus(*offset)),
+                    PlaceName::Demangled => write!(f, "{provider}:{shown_path}:cpp:{symbol}"),
+                    PlaceName::Address(address) => write!(f, "{provider}:{shown_path}:{address:#x}"),
+                    PlaceName::Line(line) => write!(f, "{provider}:{shown_path}@{line}"),
                 }
             }
             AttachPoint::Usdt { shown_path, provider, name, .. } => {
                 write!(f, "usdt:{shown_path}:{provider}:{name}")
+            }
+            AttachPoint::Watchpoint { address, length, mode } => {
+                write!(f, "watchpoint:{address:#x}:{length}:{mode}")
             }
             AttachPoint::Software { event, period } => write!(f, "software:{event}:{period}"),
             AttachPoint::Hardware { event, period } => write!(f, "hardware:{event}:{period}"),

@@ -92,6 +92,20 @@ pub trait Target {
     /// If the file cannot be read or is not ELF.
     fn usdt_probes(&self, file: &UserFile) -> Result<Vec<UsdtNote>, FactError>;
 
+    /// The offset in the file of an address as the file has it (before the loader moves it); `None` for one
+    /// that is in no part of the file that is loaded.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    fn user_place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError>;
+
+    /// The functions of an executable or library with their names in C++ or Rust; a name that is not mangled
+    /// stands for itself.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    fn demangled_functions(&self, file: &UserFile) -> Result<Vec<Demangled>, FactError>;
+
     /// A tracepoint's fields, from its tracefs format file; `None` if there is no such tracepoint.
     ///
     /// # Errors
@@ -233,6 +247,17 @@ pub struct FunctionExtent {
     pub next_symbol: Option<u64>,
 }
 
+/// A function under its name in C++ or Rust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demangled {
+    /// As its source has it, with the types of its parameters: `zoo::hatch(zoo::Animal const&)`.
+    pub name: String,
+    /// Its symbol.
+    pub symbol: String,
+    /// Offset in the file of its first byte.
+    pub file_offset: u64,
+}
+
 /// A fact that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactError {
@@ -316,6 +341,17 @@ impl Target for Frozen {
         functions.sort();
         functions.dedup();
         Ok(functions)
+    }
+
+    fn user_place(&self, _: &UserFile, address: u64) -> Result<Option<u64>, FactError> {
+        Ok(Some(address))
+    }
+
+    fn demangled_functions(&self, file: &UserFile) -> Result<Vec<Demangled>, FactError> {
+        let functions = self.user_functions(file)?.into_iter();
+        Ok(functions
+            .map(|(symbol, at)| Demangled { name: symbol.clone(), symbol, file_offset: at })
+            .collect())
     }
 
     fn mapped_files(&self) -> Result<Vec<UserFile>, FactError> {

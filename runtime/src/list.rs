@@ -123,18 +123,21 @@ impl Wanted {
         let mut words = pattern.split(':').map(str::to_owned);
         let first = words.next().unwrap_or_default();
         let parts: Vec<String> = words.collect();
-        // Static probes are listed where it is said whose: those of a file or of a process.
+        // Places in programs are listed where it is said whose: those of a file or of a process.
         let of_files = parts.first().map_or(target.process().is_some(), |part| part.contains('/'));
         let listed = |name: &str| {
             let is_listed = |p: &&Provider| match p.name {
-                "usdt" => of_files,
+                "usdt" | "uprobe" => of_files,
                 name => LISTED.contains(&name),
             };
-            PROVIDERS.iter().filter(is_listed).filter(|p| matches(name, p.name)).collect()
+            PROVIDERS.iter().filter(is_listed).filter(|p| matches(name, p.name)).collect::<Vec<_>>()
         };
         let providers = match provider(&first) {
             Some(provider) => Providers::One(provider),
-            // A name alone is looked for everywhere.
+            // A pattern of providers lists all of theirs; any other name alone is looked for everywhere.
+            None if parts.is_empty() && first != "*" && !listed(&first).is_empty() => {
+                Providers::Many(listed(&first))
+            }
             None if parts.is_empty() => {
                 let parts = if first == "*" { Vec::new() } else { vec![first] };
                 return Wanted::Points { providers: Providers::Many(listed("*")), parts };
@@ -156,6 +159,7 @@ fn find(
 ) -> Result<Vec<Listed>, RunError> {
     let many = match providers {
         Providers::One(provider) => {
+            note_support(target, provider, left_out);
             return points::of(provider, parts, false, target).map_err(|e| failed(pattern, e));
         }
         Providers::Many(many) => many,
@@ -171,7 +175,10 @@ fn find(
     let mut refusals = Vec::new();
     for provider in many {
         match points::of(provider, parts, true, target) {
-            Ok(points) => found.extend(points),
+            Ok(points) => {
+                note_support(target, provider, left_out);
+                found.extend(points);
+            }
             Err(ExpandError::Fact(error)) => refusals.push((provider.name, error)),
             // In a search, what one provider does not have is no news.
             Err(
@@ -186,6 +193,13 @@ fn find(
     match found.is_empty() {
         false => Ok(found),
         true => Err(nothing(pattern, parts, left_out, target)),
+    }
+}
+
+/// What is listed is there, though the kernel may have no way to attach to it.
+fn note_support(target: &dyn Target, provider: &Provider, notes: &mut Vec<String>) {
+    if let Err(error) = target.supports(provider.kind) {
+        notes.push(format!("`{}` cannot be attached here: {}", provider.name, error.message));
     }
 }
 

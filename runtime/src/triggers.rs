@@ -43,6 +43,7 @@ impl Triggers {
                     | AttachPoint::Fentry { .. }
                     | AttachPoint::Uprobe { .. }
                     | AttachPoint::Usdt { .. }
+                    | AttachPoint::Watchpoint { .. }
                     | AttachPoint::Software { .. }
                     | AttachPoint::Hardware { .. } => {}
                 }

@@ -20,3 +20,4 @@ mod timers;
 mod tracepoints;
 mod uprobes;
 mod usdt;
+mod watchpoints;

@@ -116,3 +116,37 @@ fn a_command_is_traced_from_its_first_instruction() {
         memql::run(["-c", &command, "-e", "uprobe:libc:malloc /arg0 == 100/ { @ = count(); }"]).output();
     assert_eq!(text::lines(&out), ["start", "done", "@: 7"]);
 }
+
+/// Traces `zoo`, a program in C++, and gives what memql printed, sorted.
+fn traced_zoo(script: &str) -> Result<Vec<String>, String> {
+    machine::uprobes()?;
+    let zoo = program("zoo")?;
+    let mut trigger = Trigger::start(&zoo, &[]);
+    let script = script.replace("ZOO", &zoo.display().to_string());
+    let tracing = memql::attached(["-p", &trigger.pid(), "-e", &script]);
+    trigger.work();
+    Ok(text::sorted(&tracing.stop().output()).into_iter().map(str::to_owned).collect())
+}
+
+#[test]
+fn functions_in_cpp_are_named_as_in_their_source() {
+    let one = ["@[zoo::hatch(zoo::Animal const&, unsigned long)]: 1"];
+    for name in ["zoo::hatch", "zoo::hatch(zoo::Animal const&, unsigned long)", "zoo::h*"] {
+        let script = format!("uprobe:ZOO:cpp:\"{name}\" {{ @[func] = count(); }}");
+        assert_eq!(need!(traced_zoo(&script)), one, "{name}");
+    }
+    let found = need!(traced_zoo("uprobe:ZOO:cpp:\"zoo::Keeper<int>::*\" { @[func] = count(); }"));
+    assert_eq!(found, ["@[zoo::Keeper<int>::keep(unsigned long)]: 1", "@[zoo::Keeper<int>::release()]: 1"]);
+}
+
+#[test]
+fn an_address_is_that_of_the_file_and_knows_its_function() {
+    need!(machine::uprobes());
+    let calls = need!(program("calls"));
+    let symbols = std::process::Command::new("nm").arg(&calls).output().expect("binutils come with gcc");
+    let symbols = String::from_utf8_lossy(&symbols.stdout).into_owned();
+    let address = symbols.lines().find_map(|l| l.strip_suffix(" T negative")).expect("it is in the program");
+    let address = u64::from_str_radix(address, 16).expect("nm prints addresses");
+    let out = need!(traced(&format!("uprobe:CALLS:{address:#x} {{ @[func, probe] = count(); }}")));
+    assert_eq!(text::lines(&out), [format!("@[negative, uprobe:{}:{address:#x}]: 3", calls.display())]);
+}

@@ -22,6 +22,12 @@ pub fn uprobes() -> Result<(), String> {
     has_pmu("uprobe")
 }
 
+/// Root and a processor that watches memory.
+pub fn breakpoints() -> Result<(), String> {
+    root()?;
+    has_pmu("breakpoint")
+}
+
 fn has_pmu(name: &str) -> Result<(), String> {
     if Path::new("/sys/bus/event_source/devices").join(name).exists() {
         Ok(())

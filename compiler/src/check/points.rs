@@ -15,7 +15,7 @@ use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
 use super::diagnostics::points as errors;
 use super::uses::Uses;
 use super::{Checker, RunConfig, Walk, constant};
-use crate::attach::{AttachPoint, ProgramKind};
+use crate::attach::{AttachPoint, PlaceName, ProgramKind};
 use crate::diagnostic::Diagnostic;
 use crate::placement;
 use crate::plan::MissingProbes;
@@ -113,9 +113,13 @@ fn place(target: &dyn Target, probes: &mut [Expanded<'_>]) {
 /// The file, and the place in it, of the user function on whose entry or return a point is.
 fn function_entry(point: &AttachPoint) -> Option<(&str, u64)> {
     match point {
-        AttachPoint::Uprobe { path, symbol, file_offset, offset: 0, .. } if !symbol.is_empty() => {
-            Some((path, *file_offset))
-        }
+        AttachPoint::Uprobe {
+            path,
+            named: PlaceName::Symbol | PlaceName::Demangled,
+            file_offset,
+            offset: 0,
+            ..
+        } => Some((path, *file_offset)),
         _ => None,
     }
 }

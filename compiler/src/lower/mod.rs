@@ -310,6 +310,7 @@ fn readable_name(prefix: &str, point: &crate::attach::AttachPoint) -> String {
         P::Kprobe { function, .. } | P::Fentry { function, .. } => function,
         P::Uprobe { symbol, .. } => symbol,
         P::Usdt { name, .. } => name,
+        P::Watchpoint { .. } => "watchpoint",
         P::Software { event, .. } | P::Hardware { event, .. } => event,
     };
     let what: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();

@@ -20,6 +20,7 @@ mod timers;
 mod tracepoint;
 mod uprobe;
 mod usdt;
+mod watchpoint;
 
 use std::fmt;
 
@@ -151,7 +152,12 @@ pub const PROVIDERS: &[Provider] = &[
         name: "uprobe",
         short: Some("u"),
         aliases: &[],
-        syntax: &["uprobe:FILE:FUNCTION", "uprobe:FILE:FUNCTION+OFFSET", "uprobe:FILE:ADDRESS"],
+        syntax: &[
+            "uprobe:FILE:FUNCTION",
+            "uprobe:FILE:FUNCTION+OFFSET",
+            "uprobe:FILE:ADDRESS",
+            "uprobe:FILE:cpp:\"NAME\"",
+        ],
         doc: "a function of a program or library is entered, or an instruction in it is reached",
         kind: ProgramKind::Uprobe,
         expand: uprobe::entry,
@@ -192,14 +198,20 @@ pub const PROVIDERS: &[Provider] = &[
         kind: ProgramKind::PerfEvent,
         expand: perf_events::hardware,
     },
+    Provider {
+        name: "watchpoint",
+        short: Some("w"),
+        aliases: &[],
+        syntax: &["watchpoint:ADDRESS:LENGTH:MODE"],
+        doc: "a place in memory is written (`w`), read or written (`rw`), or executed (`x`)",
+        kind: ProgramKind::PerfEvent,
+        expand: watchpoint::expand,
+    },
 ];
 
 /// Providers of the language that are not here: names, and what to use instead.
 const LACKING: &[(&[&str], &str)] = &[
-    (
-        &["watchpoint", "w", "asyncwatchpoint", "aw"],
-        "if the memory belongs to a function, probe the function",
-    ),
+    (&["asyncwatchpoint", "aw"], "use `watchpoint:ADDRESS:LENGTH:MODE`"),
     (&["iter", "it"], "use `interval` with maps that other probes fill"),
     (&["bench"], "use `begin` with `nsecs` before and after"),
     (&["test"], "use `begin`"),
@@ -254,21 +266,39 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
 /// See [`ExpandError`].
 pub fn expand(spec: &AttachSpec, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let parts: Vec<&str> = spec.parts.iter().map(|p| p.text.as_str()).collect();
-    expand_parts(&parts, target)
+    expand_for(&parts, target, Purpose::Attach)
 }
 
-/// [`expand`] for an attach point that does not come from a script: the texts between its colons.
+/// [`expand`] for a list: the texts between the colons of a pattern. What there is is listed even where the
+/// kernel cannot attach to it.
 ///
 /// # Errors
 /// See [`ExpandError`].
 pub fn expand_parts(parts: &[&str], target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
+    expand_for(parts, target, Purpose::List)
+}
+
+fn expand_for(
+    parts: &[&str],
+    target: &dyn Target,
+    purpose: Purpose,
+) -> Result<Vec<AttachPoint>, ExpandError> {
     let (name, rest) = parts.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
     let Some(provider) = provider(name) else { return Err(unknown(name)) };
-    let parts = Parts { provider, texts: rest };
+    let parts = Parts { provider, texts: rest, purpose };
     // What is written is judged before what the target has, so that a mistake is always seen.
     let points = (provider.expand)(&parts, target)?;
-    target.supports(provider.kind)?;
+    parts.require_support(target)?;
     Ok(points)
+}
+
+/// What attach points are expanded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To attach to them.
+    Attach,
+    /// To list them.
+    List,
 }
 
 fn unknown(name: &str) -> ExpandError {
@@ -296,9 +326,18 @@ impl Provider {
 struct Parts<'a> {
     provider: &'static Provider,
     texts: &'a [&'a str],
+    purpose: Purpose,
 }
 
 impl Parts<'_> {
+    /// That the target can attach what is written, where it is to be attached.
+    fn require_support(&self, target: &dyn Target) -> Result<(), FactError> {
+        match self.purpose {
+            Purpose::Attach => target.supports(self.provider.kind),
+            Purpose::List => Ok(()),
+        }
+    }
+
     /// Something is written wrongly in a part (counted as in [`ExpandError`]).
     fn malformed(&self, part: usize, message: impl Into<String>) -> ExpandError {
         let forms: Vec<String> = self.provider.syntax.iter().map(|s| format!("`{s}`")).collect();

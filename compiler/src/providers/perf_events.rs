@@ -59,18 +59,19 @@ pub const HARDWARE: &[PerfEvent] = &[
 
 pub(super) fn software(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let (event, period) = event_and_period(parts, SOFTWARE)?;
-    Ok(vec![AttachPoint::Software { event: event.name.to_owned(), period }])
+    Ok(vec![AttachPoint::Software { event: event.to_owned(), period }])
 }
 
 pub(super) fn hardware(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let (event, period) = event_and_period(parts, HARDWARE)?;
-    Ok(vec![AttachPoint::Hardware { event: event.name.to_owned(), period }])
+    Ok(vec![AttachPoint::Hardware { event: event.to_owned(), period }])
 }
 
-fn event_and_period(
-    parts: &Parts<'_>,
+/// The event's name as written, and its period.
+fn event_and_period<'a>(
+    parts: &Parts<'a>,
     events: &'static [PerfEvent],
-) -> Result<(&'static PerfEvent, u64), ExpandError> {
+) -> Result<(&'a str, u64), ExpandError> {
     let (name, count) = match parts.texts {
         [name] => (*name, ""),
         [name, count] => (*name, *count),
@@ -88,8 +89,8 @@ fn event_and_period(
         return Err(ExpandError::NotFound { part: 1, message, similar });
     };
     match (count, number(count)) {
-        ("", _) => Ok((event, event.default_period)),
-        (_, Some(period)) if period > 0 => Ok((event, period)),
+        ("", _) => Ok((name, event.default_period)),
+        (_, Some(period)) if period > 0 => Ok((name, period)),
         (_, Some(_)) => Err(parts.malformed(2, "the count is zero")),
         (count, None) => Err(parts.malformed(2, format!("`{count}` is not a number"))),
     }

@@ -9,7 +9,7 @@ use crate::target::Target;
 pub(super) fn expand(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let (module, name) = match parts.texts {
         [name] => (None, *name),
-        [module, name] => (Some(*module).filter(|m| *m != "vmlinux" && *m != "*"), *name),
+        [module, name] => (Some(*module).filter(|module| !matches(module, "vmlinux")), *name),
         _ => return Err(parts.wrong_count()),
     };
     if let Some(module) = module {

@@ -131,7 +131,31 @@ fn each_name_short_name_and_alias_means_one_provider() {
 fn unknown_providers_get_names_that_are_close() {
     assert_eq!(expanded("tracepiont:oom:mark_victim"), ["unknown provider; tracepoint"]);
     assert_eq!(expanded("Begin"), ["unknown provider; begin"]);
-    assert_eq!(expanded("w:0x10:8:rw"), ["unsupported: `watchpoint` probes are not supported yet"]);
+    assert_eq!(expanded("aw:f+arg1:8:rw"), ["unsupported: `asyncwatchpoint` probes are not supported yet"]);
+}
+
+#[test]
+fn watchpoints_have_an_address_a_length_and_a_mode() {
+    assert_eq!(expanded("w:0x10:8:rw"), ["watchpoint:0x10:8:rw"]);
+    assert_eq!(expanded("watchpoint:0x1000:1:x"), ["watchpoint:0x1000:1:x"]);
+    assert_eq!(
+        expanded("watchpoint:0x11:8:w"),
+        ["malformed 1: `0x11` is not aligned to 8 bytes, as the processor wants it"]
+    );
+    assert_eq!(expanded("watchpoint:0x10:3:w"), ["malformed 2: the processor watches 1, 2, 4 or 8 bytes"]);
+    assert_eq!(expanded("watchpoint:0x10:4:xw"), ["malformed 3: `xw` is not a mode"]);
+    assert_eq!(expanded("watchpoint:jiffies:4:w"), ["malformed 1: `jiffies` is not an address"]);
+}
+
+#[test]
+fn places_in_programs_are_addresses_and_names_in_cpp_too() {
+    assert_eq!(expanded("uprobe:libc:0x504"), ["uprobe:/lib/libc.so.6:0x504"]);
+    let AttachPoint::Uprobe { symbol, file_offset, offset, .. } = one("uprobe:libc:0x504") else {
+        panic!("it is a uprobe")
+    };
+    assert_eq!((symbol.as_str(), file_offset, offset), ("malloc", 0x500, 4));
+    assert_eq!(expanded("uprobe:libc:cpp:mallo*"), ["uprobe:/lib/libc.so.6:cpp:malloc"]);
+    assert!(expanded("uprobe:libc:cpp:zoo::f")[0].starts_with("malformed 3: a name in C++ has colons"));
 }
 
 #[test]
@@ -301,8 +325,8 @@ fn missing_files_and_functions_are_told_apart() {
 
 #[test]
 fn perf_events_have_second_names_and_default_counts() {
-    assert_eq!(expanded("software:faults"), ["software:page-faults:100"]);
-    assert_eq!(expanded("s:cs:"), ["software:context-switches:1000"]);
+    assert_eq!(expanded("software:faults"), ["software:faults:100"]);
+    assert_eq!(expanded("s:cs:"), ["software:cs:1000"]);
     assert_eq!(expanded("hardware:cache-misses:1e6"), ["hardware:cache-misses:1000000"]);
     assert_eq!(
         expanded("s:page-fualts"),

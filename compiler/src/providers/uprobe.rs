@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::glob::{is_pattern, matches};
 use super::numbers::{number, with_offset};
 use super::{ExpandError, Parts};
-use crate::attach::AttachPoint;
+use crate::attach::{AttachPoint, PlaceName};
 use crate::diagnostic::similar;
-use crate::target::{Target, UserFile};
+use crate::target::{Demangled, Target, UserFile};
 
 pub(super) fn entry(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     expand(parts, target, false)
@@ -22,60 +22,79 @@ pub(super) fn ret(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<AttachPo
 
 /// What to probe in a file.
 enum Place<'a> {
-    /// An offset in the file.
-    Offset(u64),
+    /// An address, as the file has it.
+    Address(u64),
     /// A function and bytes into it.
     Function(&'a str, u64),
     /// All functions that match.
     Pattern(&'a str),
+    /// All functions whose name in C++ matches.
+    Demangled(&'a str),
 }
 
 fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<AttachPoint>, ExpandError> {
-    let (file, text) = match parts.texts {
-        [file, text] => (*file, *text),
-        [file] if file.contains('@') => return Err(unsupported("a source line as a place to probe")),
-        [_, "cpp", ..] => return Err(unsupported("the `cpp` qualifier")),
+    let (file, place) = match parts.texts {
+        [file, _, ..] if file.contains('@') => {
+            return Err(unsupported("a source line as a place to probe"));
+        }
+        [file, text] => (*file, place(parts, text, ret)?),
+        [file, "cpp", name] if !name.is_empty() => (*file, Place::Demangled(name)),
+        [file, "cpp", words @ ..] if words.len() > 1 => {
+            let message = "a name in C++ has colons, so it stands between quotes";
+            let help = format!("write `{}:{file}:cpp:\"{}\"`", parts.provider.name, words.join(":"));
+            return Err(ExpandError::Malformed { part: 3, message: message.into(), help: Some(help) });
+        }
         _ => return Err(parts.wrong_count()),
     };
     if file.is_empty() {
         return Err(parts.malformed(1, "the program or library is missing"));
     }
-    let place = place(parts, text, ret)?;
-    target.supports(parts.provider.kind)?;
+    parts.require_support(target)?;
     let files = target.user_files(file)?;
     if files.is_empty() {
         return Err(ExpandError::NotFound { part: 1, message: no_file(file), similar: Vec::new() });
     }
     let mut points = Vec::new();
     for file in &files {
-        let point = |symbol: &str, file_offset, offset| AttachPoint::Uprobe {
+        let point = |symbol: &str, named: PlaceName, file_offset, offset| AttachPoint::Uprobe {
             path: file.path.clone(),
             shown_path: file.shown_path.clone(),
             symbol: symbol.to_owned(),
+            named,
             file_offset,
             offset,
-            skip: 0,
             ret,
+            skip: 0,
         };
         match place {
-            Place::Offset(file_offset) => points.push(point("", file_offset, 0)),
+            Place::Address(address) => {
+                let Some(at) = target.user_place(file, address)? else { continue };
+                let (symbol, start) = function_around(file, at, target)?;
+                points.push(point(&symbol, PlaceName::Address(address), start, at - start));
+            }
             Place::Function(name, offset) => {
-                points.extend(target.user_function(file, name)?.map(|at| point(name, at, offset)));
+                let found = target.user_function(file, name)?;
+                points.extend(found.map(|at| point(name, PlaceName::Symbol, at, offset)));
             }
             Place::Pattern(pattern) => {
-                points.extend(matching(file, pattern, target)?.iter().map(|(name, at)| point(name, *at, 0)));
+                let found = matching(file, pattern, target)?;
+                points.extend(found.iter().map(|(name, at)| point(name, PlaceName::Symbol, *at, 0)));
+            }
+            Place::Demangled(pattern) => {
+                let found = demangled(file, pattern, target)?;
+                points.extend(found.iter().map(|(name, at)| point(name, PlaceName::Demangled, *at, 0)));
             }
         }
     }
     if points.is_empty() {
-        return Err(not_found(parts, &files, text, target)?);
+        return Err(not_found(parts, &files, &place, target)?);
     }
     Ok(points)
 }
 
 fn place<'a>(parts: &Parts<'_>, text: &'a str, ret: bool) -> Result<Place<'a>, ExpandError> {
-    if let Some(offset) = number(text) {
-        return Ok(Place::Offset(offset));
+    if let Some(address) = number(text) {
+        return Ok(Place::Address(address));
     }
     if is_pattern(text) {
         return Ok(Place::Pattern(text));
@@ -91,9 +110,66 @@ fn place<'a>(parts: &Parts<'_>, text: &'a str, ret: bool) -> Result<Place<'a>, E
     Ok(Place::Function(name, offset))
 }
 
+/// The function that a place in a file is in, and where it starts; the place itself if none is known.
+fn function_around(file: &UserFile, at: u64, target: &dyn Target) -> Result<(String, u64), ExpandError> {
+    let functions = target.user_functions(file)?;
+    let start = functions.iter().map(|(_, start)| *start).filter(|start| *start <= at).max();
+    let Some(start) = start else { return Ok((String::new(), at)) };
+    // Beyond its end is whatever has no symbol.
+    let ends = target.user_function_extent(&file.path, start).is_some_and(|known| at - start >= known.size);
+    if ends && at != start {
+        return Ok((String::new(), at));
+    }
+    let names = functions.iter().filter(|(_, s)| *s == start).map(|(name, _)| name);
+    Ok((names.min_by_key(|name| plainness(name)).cloned().unwrap_or_default(), start))
+}
+
+/// Functions whose name in C++ matches, each place once. Where the pattern has no parameters, those of the
+/// function do not matter.
+fn demangled(file: &UserFile, pattern: &str, target: &dyn Target) -> Result<Vec<(String, u64)>, ExpandError> {
+    let with_parameters = pattern.contains('(');
+    let fits = |function: &Demangled| {
+        let name = match with_parameters {
+            true => function.name.as_str(),
+            false => without_parameters(&function.name),
+        };
+        matches(pattern, name)
+    };
+    let mut by_place: BTreeMap<u64, String> = BTreeMap::new();
+    for function in target.demangled_functions(file)?.into_iter().filter(fits) {
+        by_place.entry(function.file_offset).or_insert(function.symbol);
+    }
+    Ok(by_place.into_iter().map(|(at, symbol)| (symbol, at)).collect())
+}
+
+/// `zoo::hatch` of `zoo::hatch(zoo::Animal const&)`, also of `operator()(int)` and
+/// `(anonymous namespace)::f(int)`.
+fn without_parameters(name: &str) -> &str {
+    let mut depth = 0;
+    for (at, c) in name.char_indices() {
+        match c {
+            '<' if !name[..at].ends_with("operator") && !name[..at].ends_with("operator<") => depth += 1,
+            '>' if depth > 0 => depth -= 1,
+            '(' if depth == 0
+                && at > 0
+                && !name[..at].ends_with("operator")
+                && !name[at..].starts_with("(anonymous namespace)") =>
+            {
+                return &name[..at];
+            }
+            _ => {}
+        }
+    }
+    name
+}
+
+/// What to prefer among several names of one place: the smallest.
+fn plainness(name: &str) -> (bool, usize, String) {
+    (name.starts_with('_'), name.len(), name.to_owned())
+}
+
 /// Functions that match a pattern, each place once.
 fn matching(file: &UserFile, pattern: &str, target: &dyn Target) -> Result<Vec<(String, u64)>, ExpandError> {
-    let plainness = |name: &str| (name.starts_with('_'), name.len(), name.to_owned());
     let mut by_place: BTreeMap<u64, String> = BTreeMap::new();
     for (name, at) in target.user_functions(file)? {
         if matches(pattern, &name) {
@@ -111,21 +187,38 @@ fn matching(file: &UserFile, pattern: &str, target: &dyn Target) -> Result<Vec<(
 fn not_found(
     parts: &Parts<'_>,
     files: &[UserFile],
-    text: &str,
+    place: &Place<'_>,
     target: &dyn Target,
 ) -> Result<ExpandError, ExpandError> {
-    let mut close = Vec::new();
-    for file in files.iter().take(3) {
-        let functions = target.user_functions(file)?;
-        let names = similar(text, functions.iter().map(|(name, _)| name.as_str()));
-        close.extend(names.iter().map(|n| format!("{}:{}:{n}", parts.provider.name, file.shown_path)));
-    }
     let where_ = match files {
         [file] => format!("`{}`", file.shown_path),
         files => format!("any of {} files", files.len()),
     };
-    let message = format!("there is no function `{text}` in {where_}");
-    Ok(ExpandError::NotFound { part: 2, message, similar: close })
+    let mut close = Vec::new();
+    let (part, message) = match place {
+        Place::Address(address) => {
+            (2, format!("the address {address:#x} is in no part of {where_} that is loaded"))
+        }
+        Place::Function(text, _) | Place::Pattern(text) => {
+            for file in files.iter().take(3) {
+                let functions = target.user_functions(file)?;
+                let names = similar(text, functions.iter().map(|(name, _)| name.as_str()));
+                close
+                    .extend(names.iter().map(|n| format!("{}:{}:{n}", parts.provider.name, file.shown_path)));
+            }
+            (2, format!("there is no function `{text}` in {where_}"))
+        }
+        Place::Demangled(text) => {
+            for file in files.iter().take(3) {
+                let functions = target.demangled_functions(file)?;
+                let names = similar(text, functions.iter().map(|f| without_parameters(&f.name)));
+                let shown = |n: &String| format!("{}:{}:cpp:\"{n}\"", parts.provider.name, file.shown_path);
+                close.extend(names.iter().map(shown));
+            }
+            (3, format!("there is no function `{text}` in {where_}"))
+        }
+    };
+    Ok(ExpandError::NotFound { part, message, similar: close })
 }
 
 fn no_file(file: &str) -> String {
@@ -142,5 +235,26 @@ fn unsupported(what: &str) -> ExpandError {
     ExpandError::Unsupported {
         message: format!("{what} is not supported yet"),
         help: Some("name the function by its symbol (`nm -D FILE` lists them) and an offset".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_parameters;
+
+    #[test]
+    fn names_in_cpp_are_known_without_their_parameters() {
+        for (name, bare) in [
+            ("zoo::hatch(zoo::Animal const&)", "zoo::hatch"),
+            ("zoo::Keeper<int (*)(long)>::keep(int)", "zoo::Keeper<int (*)(long)>::keep"),
+            ("F::operator()(int) const", "F::operator()"),
+            ("F::operator<(F)", "F::operator<"),
+            ("F::operator<<(F)", "F::operator<<"),
+            ("(anonymous namespace)::f(int)", "(anonymous namespace)::f"),
+            ("a::(anonymous namespace)::f(int)", "a::(anonymous namespace)::f"),
+            ("main", "main"),
+        ] {
+            assert_eq!(without_parameters(name), bare);
+        }
     }
 }

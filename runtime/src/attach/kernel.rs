@@ -69,10 +69,21 @@ pub struct PerfEvent {
     pub config: u64,
     /// `config1` where it is a string: a function's or a file's name.
     pub name: Option<CString>,
-    /// `config2`: an offset or an address.
+    /// `bp_type` and `bp_addr`, which stands in the place of `config1`.
+    pub breakpoint: Option<Breakpoint>,
+    /// `config2`: an offset or an address; `bp_len`.
     pub offset: u64,
     /// How often it fires.
     pub sample: Sample,
+}
+
+/// What the processor watches for, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breakpoint {
+    /// `bp_type`
+    pub kinds: u32,
+    /// `bp_addr`
+    pub address: u64,
 }
 
 /// How often a perf event fires.
@@ -138,13 +149,17 @@ const FLAG_CLOEXEC: libc::c_ulong = 8;
 
 impl Kernel for Running {
     fn open_perf_event(&self, event: &PerfEvent, place: Place) -> io::Result<OwnedFd> {
-        let PerfEvent { kind, config, name, offset, sample } = event;
+        let PerfEvent { kind, config, name, breakpoint, offset, sample } = event;
         // SAFETY: all-zero is a valid attribute.
         let mut attr: sys::perf_event_attr = unsafe { mem::zeroed() };
         attr.type_ = *kind;
         attr.size = mem::size_of::<sys::perf_event_attr>() as u32;
         attr.config = *config;
         attr.__bindgen_anon_3.config1 = name.as_ref().map_or(0, |name| name.as_ptr() as u64);
+        if let Some(Breakpoint { kinds, address }) = breakpoint {
+            attr.bp_type = *kinds;
+            attr.__bindgen_anon_3.bp_addr = *address;
+        }
         attr.__bindgen_anon_4.config2 = *offset;
         match *sample {
             Sample::Each => {}

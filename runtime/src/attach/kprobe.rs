@@ -33,7 +33,14 @@ pub fn event(spot: Spot<'_>, pmu: &Pmu) -> io::Result<PerfEvent> {
         (Some(module), function) => Some(CString::new(format!("{module}:{function}"))?),
     };
     let config = if spot.on_return { pmu.return_bit } else { 0 };
-    Ok(PerfEvent { kind: pmu.kind, config, name, offset: spot.offset, sample: Sample::Each })
+    Ok(PerfEvent {
+        kind: pmu.kind,
+        config,
+        name,
+        breakpoint: None,
+        offset: spot.offset,
+        sample: Sample::Each,
+    })
 }
 
 /// The link of several functions.

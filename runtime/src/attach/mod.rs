@@ -26,6 +26,7 @@ mod style;
 mod tracepoint;
 mod tracing;
 mod uprobe;
+mod watchpoint;
 
 #[cfg(test)]
 mod tests;
@@ -306,6 +307,9 @@ impl<'a> Attaching<'a> {
             AttachPoint::Usdt { path, file_offset, .. } => {
                 self.uprobe_event(point, path, *file_offset, semaphore(point), false)
             }
+            AttachPoint::Watchpoint { address, length, mode } => {
+                Ok((watchpoint::event(*address, *length, mode), self.all_cpus().map_err(failed)?))
+            }
             AttachPoint::Profile { text: _, rate } => {
                 Ok((sampling::profile(*rate), self.all_cpus().map_err(failed)?))
             }
@@ -564,6 +568,7 @@ fn remedy(point: &AttachPoint, errno: i32) -> Option<&'static str> {
         AttachPoint::RawTracepoint { .. } | AttachPoint::Fentry { .. } => tracing::remedy(errno),
         AttachPoint::Profile { .. } | AttachPoint::Software { .. } => sampling::remedy(errno, false),
         AttachPoint::Hardware { .. } => sampling::remedy(errno, true),
+        AttachPoint::Watchpoint { .. } => watchpoint::remedy(errno),
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }

@@ -54,7 +54,14 @@ pub fn profile(rate: SampleRate) -> PerfEvent {
         SampleRate::Hz(hz) => Sample::Frequency(hz),
         SampleRate::PeriodNs(ns) => Sample::Period(ns),
     };
-    PerfEvent { kind: PERF_TYPE_SOFTWARE, config: PERF_COUNT_SW_CPU_CLOCK, name: None, offset: 0, sample }
+    PerfEvent {
+        kind: PERF_TYPE_SOFTWARE,
+        config: PERF_COUNT_SW_CPU_CLOCK,
+        name: None,
+        breakpoint: None,
+        offset: 0,
+        sample,
+    }
 }
 
 /// The event of `software:EVENT:PERIOD`.
@@ -76,7 +83,14 @@ pub fn hardware(event: &str, period: u64) -> io::Result<PerfEvent> {
 fn named(table: &[Named], kind: u32, event: &str, period: u64) -> io::Result<PerfEvent> {
     let entry = table.iter().find(|entry| entry.names.contains(&event));
     let number = entry.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?.number;
-    Ok(PerfEvent { kind, config: number, name: None, offset: 0, sample: Sample::Period(period) })
+    Ok(PerfEvent {
+        kind,
+        config: number,
+        name: None,
+        breakpoint: None,
+        offset: 0,
+        sample: Sample::Period(period),
+    })
 }
 
 /// What to do about an errno of attaching a sampling event.

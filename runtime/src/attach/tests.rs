@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
-use memql_compiler::attach::{ProgramKind, SampleRate};
+use memql_compiler::attach::{PlaceName, ProgramKind, SampleRate};
 use memql_compiler::plan::Settings;
 
 use super::kernel::{KprobeSet, Tracing, UprobeSet};
@@ -122,6 +122,7 @@ impl Case {
 
 fn uprobe(path: &str, symbol: &str, file_offset: u64) -> AttachPoint {
     AttachPoint::Uprobe {
+        named: PlaceName::Symbol,
         path: path.into(),
         shown_path: path.into(),
         symbol: symbol.into(),

@@ -7,7 +7,14 @@ const PERF_TYPE_TRACEPOINT: u32 = 2;
 
 /// The event of the tracepoint with this id.
 pub fn event(id: u64) -> PerfEvent {
-    PerfEvent { kind: PERF_TYPE_TRACEPOINT, config: id, name: None, offset: 0, sample: Sample::Each }
+    PerfEvent {
+        kind: PERF_TYPE_TRACEPOINT,
+        config: id,
+        name: None,
+        breakpoint: None,
+        offset: 0,
+        sample: Sample::Each,
+    }
 }
 
 /// What to do about an errno of attaching to a tracepoint.

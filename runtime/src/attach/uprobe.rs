@@ -31,7 +31,14 @@ pub fn event(path: &str, offset: u64, semaphore: u64, on_return: bool, pmu: &Pmu
         return Err(io::Error::from_raw_os_error(libc::EOVERFLOW));
     }
     let config = returns | semaphore << SEMAPHORE_SHIFT;
-    Ok(PerfEvent { kind: pmu.kind, config, name: Some(CString::new(path)?), offset, sample: Sample::Each })
+    Ok(PerfEvent {
+        kind: pmu.kind,
+        config,
+        name: Some(CString::new(path)?),
+        breakpoint: None,
+        offset,
+        sample: Sample::Each,
+    })
 }
 
 /// The link of several places of one file.

@@ -29,6 +29,7 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         | AttachPoint::Kprobe { .. }
         | AttachPoint::Uprobe { .. }
         | AttachPoint::Usdt { .. }
+        | AttachPoint::Watchpoint { .. }
         | AttachPoint::Software { .. }
         | AttachPoint::Hardware { .. } => Ok(Vec::new()),
     }

@@ -108,15 +108,22 @@ fn events(provider: &Provider, pattern: &str, events: &[PerfEvent]) -> Vec<Liste
 
 /// Functions of programs and libraries. A function of several names has a line for each.
 fn functions(provider: &Provider, parts: &[String], target: &dyn Target) -> Result<Vec<Listed>, ExpandError> {
+    let any_file = "*".to_owned();
     let (file, function) = match parts {
+        [] => (&any_file, "*"),
         [file] => (file, "*"),
         [file, function] if is_pattern(function) => (file, function.as_str()),
         _ => return expanded(provider, parts, target),
     };
-    target.supports(provider.kind)?;
+    let everything = file == "*";
     let mut found = Vec::new();
-    for file in target.user_files(file)? {
-        let names = target.user_functions(&file)?;
+    for file in if everything { target.mapped_files()? } else { target.user_files(file)? } {
+        let names = match target.user_functions(&file) {
+            Ok(names) => names,
+            // Of all that is mapped, what is no program has no functions.
+            Err(_) if everything => continue,
+            Err(error) => return Err(error.into()),
+        };
         let names = names.into_iter().filter(|(name, _)| matches(function, name));
         found.extend(names.map(|(name, _)| format!("{}:{}:{name}", provider.name, file.shown_path)));
     }

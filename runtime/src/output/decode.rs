@@ -14,7 +14,7 @@ use super::names::{StructField, TypeNames};
 use super::time::Clocks;
 use super::{OutputError, Value};
 use crate::maps::{Copies, MapAccess};
-use crate::symbols::{Stack, Symbols};
+use crate::symbols::{Stack, Symbols, demangle};
 
 /// What decoding needs besides the bytes.
 pub struct Decoder<'a> {
@@ -178,7 +178,11 @@ impl Decoder<'_> {
             .ok_or_else(|| OutputError::Internal(format!("no attach point with index {index}")))?;
         Ok(Value::Text(match text {
             PointText::Probe => point.to_string().into_bytes(),
-            PointText::Func => point.function().unwrap_or_default().as_bytes().to_vec(),
+            PointText::Func => {
+                let symbol = point.function().unwrap_or_default();
+                let demangles = self.plan.settings.demangle;
+                if demangles { demangle(symbol) } else { symbol.to_owned() }.into_bytes()
+            }
         }))
     }
 }

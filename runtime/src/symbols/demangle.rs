@@ -4,7 +4,7 @@
 //! ordinary C names for types (`a` is `signed char`, `b` is `bool`).
 
 /// The name as written in C++ or Rust; any other name as it is.
-pub(super) fn demangle(name: &str) -> String {
+pub fn demangle(name: &str) -> String {
     if !name.starts_with("_Z") && !name.starts_with("_R") {
         return name.to_owned();
     }

@@ -18,6 +18,8 @@
 
 mod build_id;
 mod demangle;
+
+pub use demangle::demangle;
 mod frame;
 mod kallsyms;
 mod mappings;

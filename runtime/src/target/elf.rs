@@ -71,6 +71,14 @@ impl SymbolTables {
         Ok(found)
     }
 
+    /// Where an address of the program lies in its file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError> {
+        Ok(self.of(&file.path, &file.shown_path)?.file_offset(address))
+    }
+
     /// A symbol's address as the file has it (before the loader moves it).
     ///
     /// # Errors

@@ -17,7 +17,9 @@ use std::path::Path;
 
 use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
-use memql_compiler::target::{FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile};
+use memql_compiler::target::{
+    Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile,
+};
 use memql_compiler::usdt::UsdtNote;
 
 mod elf;
@@ -185,6 +187,20 @@ impl Target for Running {
 
     fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
         self.symbols.code(path, offset, length)
+    }
+
+    fn user_place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError> {
+        self.symbols.place(file, address)
+    }
+
+    fn demangled_functions(&self, file: &UserFile) -> Result<Vec<Demangled>, FactError> {
+        let functions = self.symbols.functions(file)?.into_iter();
+        let demangled = |(symbol, file_offset): (String, u64)| Demangled {
+            name: crate::symbols::demangle(&symbol),
+            symbol,
+            file_offset,
+        };
+        Ok(functions.map(demangled).collect())
     }
 
     fn process(&self) -> Option<u32> {
