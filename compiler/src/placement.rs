@@ -13,7 +13,7 @@
 //! An instruction is passed if it is plain arithmetic on registers that carry no argument, or a load that
 //! cannot fault. The place must be reached exactly once for each call, so nothing may jump behind the
 //! entry: no jump of the function or of what it jumps to, no indirect jump in the function, no other symbol.
-//! Where a script sees registers by name it sees what was passed: its probes stay on the first byte.
+//! Where a script reads a register that may have changed (`reg("ax")`), its probe stays on the first byte.
 
 use std::collections::HashSet;
 
@@ -111,6 +111,11 @@ const KEPT: [Register; 8] = [
     Register::RSP,
     Register::RBP,
 ];
+
+/// Whether a register, by the name that `reg()` takes, is at the breakpoint what it is at the entry.
+pub fn keeps_register(name: &str) -> bool {
+    matches!(name, "di" | "si" | "dx" | "cx" | "r8" | "r9" | "sp" | "bp")
+}
 
 fn can_be_passed(instruction: &Instruction, info: &mut InstructionInfoFactory) -> bool {
     let plain = matches!(

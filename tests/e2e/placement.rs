@@ -81,8 +81,11 @@ fn stacks_are_the_same_wherever_the_breakpoint_is() {
 }
 
 #[test]
-fn probes_that_read_registers_stay_on_the_first_instruction() {
-    let probe = r#"uprobe:FUNCTION { printf("NAME %d\n", reg("ip") & 0xfff == 0); }"#;
+fn probes_that_read_registers_that_may_change_stay_on_the_first_instruction() {
+    let probe = r#"uprobe:FUNCTION { @["NAME", reg("sp")] = count(); }"#;
+    let (_, places) = need!(traced(probe, true));
+    assert_eq!(places, expected_places(|f| f.1));
+    let probe = r#"uprobe:FUNCTION { @["NAME", reg("ax")] = count(); }"#;
     let (_, places) = need!(traced(probe, true));
     assert_eq!(places, [""; 0]);
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use memql_grammar::ast::{Block, Expr, ExprKind, Probe, Report, Stmt, StmtKind};
 
+use crate::placement;
+
 /// What a probe uses of its attach point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
@@ -20,7 +22,7 @@ pub(crate) struct Uses {
     pub point_text: bool,
     /// `uaddr()`
     pub file: bool,
-    /// `reg()`
+    /// `reg()` of a register that may change between a function's entry and the place of its breakpoint.
     pub registers: bool,
     /// `ustack`, or `func`, which can stand for an address.
     pub user_addresses: bool,
@@ -106,6 +108,11 @@ impl Uses {
                 }
                 _ => self.expr(base, false),
             },
+            ExprKind::Call { name, args } if name.text == "reg" => {
+                let keeps = matches!(args.as_slice(), [Expr { kind: ExprKind::Str(register), .. }]
+                    if std::str::from_utf8(&register.bytes).is_ok_and(placement::keeps_register));
+                self.registers |= !keeps;
+            }
             ExprKind::Call { name, args } => {
                 self.ident(&name.text, kept);
                 let prints = matches!(
@@ -152,7 +159,6 @@ impl Uses {
                 self.user_addresses |= name == "func";
             }
             "uaddr" => self.file = true,
-            "reg" => self.registers = true,
             "ustack" => self.user_addresses = true,
             _ => self.typed_values |= argument_number(name).is_some(),
         }
