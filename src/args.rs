@@ -83,6 +83,8 @@ pub enum Mode {
     /// It is run.
     #[default]
     Run,
+    /// `--fmt`
+    Format,
     /// `--check`
     Check,
     /// `--emit`

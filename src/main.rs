@@ -87,6 +87,11 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     if args.mode == Mode::Emit(Emit::Ast) {
         return print(memql_grammar::print(&tree).as_bytes());
     }
+    if args.mode == Mode::Format {
+        let formatted = memql_grammar::format(&script.text);
+        let formatted = formatted.map_err(|errors| script.failure(&check::syntax_diagnostics(&errors)))?;
+        return print(formatted.as_bytes());
+    }
     if args.debug.ast {
         eprint!("{}", memql_grammar::print(&tree));
     }
@@ -122,7 +127,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     }
     show_stages(args.debug, &compilation);
     match &args.mode {
-        Mode::Run => {}
+        Mode::Run | Mode::Format => {}
         Mode::Check => return Ok(0),
         Mode::Emit(stage) => return emit(*stage, &compilation),
         Mode::EmitElf(path) => return write_object(path, &compilation.compiled.object),

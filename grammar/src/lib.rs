@@ -18,12 +18,14 @@ pub mod ast;
 mod build;
 mod error;
 mod explain;
+mod format;
 mod outline;
 mod parser;
 mod print;
 
 pub use build::MAX_TREE_DEPTH;
 pub use error::SyntaxError;
+pub use format::format;
 pub use outline::{MAX_NESTING, MAX_SOURCE_BYTES};
 pub use parser::{parse, parse_attach_spec};
 pub use print::print;

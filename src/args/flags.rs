@@ -147,6 +147,8 @@ fn looking() -> Vec<Flag> {
         )
         .short('l')
         .long("list"),
+        switch("fmt", "Print the script in one style, with its comments", |args| args.mode = Mode::Format)
+            .long("fmt"),
         switch("info", "Say what this kernel offers", |args| args.info = true).long("info"),
     ]
 }
@@ -225,8 +227,9 @@ fn not_needed() -> Vec<Flag> {
         value("mode", "MODE", "", |args, text| {
             args.mode = match text {
                 "codegen" => Mode::Check,
+                "format" => Mode::Format,
                 "compiler-bench" => return Err("measure `memql --check SCRIPT` instead".into()),
-                _ => return Err("expected `codegen`".into()),
+                _ => return Err("expected `codegen` or `format`".into()),
             };
             Ok(())
         })

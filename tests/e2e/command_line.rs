@@ -284,3 +284,12 @@ fn flags_that_contradict_each_other_are_wrong_usage() {
         assert!(ended.stderr.contains("cannot be used together"), "{}", ended.stderr);
     }
 }
+
+#[test]
+fn a_script_is_printed_in_one_style() {
+    let script = "begin{printf(\"%d\\n\",1+2);exit();} // once";
+    for flags in [vec!["--fmt"], vec!["--mode", "format"]] {
+        let out = memql::run(flags.into_iter().chain(["-e", script])).output();
+        assert_eq!(out, "begin { printf(\"%d\\n\", 1 + 2); exit(); } // once\n");
+    }
+}
