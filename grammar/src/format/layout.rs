@@ -67,7 +67,9 @@ impl<'s> Gap<'s> {
                     continue;
                 }
                 _ if rest.starts_with("//") => (PieceKind::Line, rest.find('\n').unwrap_or(rest.len())),
-                _ if rest.starts_with("/*") => (PieceKind::Block, rest.find("*/").map_or(rest.len(), |n| n + 2)),
+                _ if rest.starts_with("/*") => {
+                    (PieceKind::Block, rest.find("*/").map_or(rest.len(), |n| n + 2))
+                }
                 _ => (PieceKind::Raw, raw_length(rest)),
             };
             let blanks = &text[blanks_from..at];
@@ -78,7 +80,6 @@ impl<'s> Gap<'s> {
         }
         Gap { pieces, breaks }
     }
-
 }
 
 /// The length of a line and of those that continue it.
