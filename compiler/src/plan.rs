@@ -1,6 +1,8 @@
 //! What the runtime needs beside the object: how to attach its programs, decode its maps and print
 //! its events. Made by `emit`, read by `memql-runtime`; no part of it depends on a kernel.
 
+use std::ops::Range;
+
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::types::Type;
 
@@ -97,6 +99,8 @@ pub struct ProgramPlan {
     pub points: Vec<(AttachPoint, u64)>,
     /// Whether it reads its cookie, so that points cannot share a link without cookies.
     pub uses_cookie: bool,
+    /// The ids of the events that it sends, and no other program does: a part of [`Plan::events`].
+    pub events: Range<u64>,
 }
 
 /// One of the script's maps.

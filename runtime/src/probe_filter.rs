@@ -51,6 +51,7 @@ mod tests {
             kind: ProgramKind::TestRun,
             points: vec![(point.clone(), 0)],
             uses_cookie: false,
+            events: 0..0,
         };
         Plan { programs: points.iter().map(program).collect(), ..Plan::default() }
     }

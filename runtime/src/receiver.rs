@@ -29,6 +29,10 @@ impl<'a> Receiver<'a> {
                 self.kept.push(event);
                 true
             }
+            Mode::Of { first, end } => match self.output.id(event) {
+                Some(id) if first <= id && id < end => self.print(event),
+                Some(_) | None => true,
+            },
             Mode::LetGo => true,
         }
     }
@@ -85,6 +89,13 @@ pub enum Mode {
     Print,
     /// Kept for later: taken from the ring buffer as fast as can be.
     Keep,
+    /// Printed if it is one of the events with these ids, else let go.
+    Of {
+        /// The first id.
+        first: u64,
+        /// One more than the last.
+        end: u64,
+    },
     /// Not printed.
     LetGo,
 }

@@ -250,11 +250,9 @@ impl Run<'_, '_> {
             return Ok(Vec::new());
         }
         self.drain()?;
-        self.let_go()?;
         for program in &self.triggers.end {
-            triggers::run(self.plan, self.loaded, *program)?;
+            self.run_after_others(*program)?;
         }
-        self.drain()?;
         self.tell_lost_events()?;
         let mut receiver = self.receiver.borrow_mut();
         if self.plan.settings.print_maps_on_exit {
@@ -268,13 +266,15 @@ impl Run<'_, '_> {
         Ok(losses)
     }
 
-    /// Makes room for what `end` probes send: probes are still attached, and what they have sent since
-    /// the run ended is let go.
-    fn let_go(&self) -> Result<(), Failure> {
+    /// Runs an `end` probe and prints what it sends. Others are still attached: what they have sent since the run
+    /// ended makes room for it, and is let go, be it an `exit()`.
+    fn run_after_others(&self, program: usize) -> Result<(), Failure> {
         self.receiver.borrow_mut().set_mode(Mode::LetGo);
         self.empty_ring()?;
-        self.receiver.borrow_mut().set_mode(Mode::Print);
-        Ok(())
+        let std::ops::Range { start: first, end } = self.plan.programs[program].events;
+        self.receiver.borrow_mut().set_mode(Mode::Of { first, end });
+        triggers::run(self.plan, self.loaded, program)?;
+        self.drain()
     }
 
     /// Runs a probe while others run. Whatever they send, there is room for what this one sends: an

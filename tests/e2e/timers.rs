@@ -69,3 +69,16 @@ fn exit_gives_its_code() {
     let ended = memql::run(["-e", r#"begin { printf("hi\n"); exit(3); }"#]);
     assert_eq!((ended.code(), ended.stdout.as_str()), (3, "hi\n"));
 }
+
+#[test]
+fn what_end_prints_is_told_apart_from_what_goes_on_around_it() {
+    need!(machine::root());
+    // Whoever traces system calls while memql runs its `end` sends events all the time, calls of `exit()` too.
+    let script = r#"
+        rawtracepoint:sys_enter { printf("late\n"); exit(); }
+        end { for ($i : 0..5) { printf("end %d\n", $i); } }
+        end { printf("second\n"); }"#;
+    let out = memql::run(["-e", script]).output();
+    let (first, rest) = out.split_once('\n').expect("lines");
+    assert_eq!((first, rest), ("late", "end 0\nend 1\nend 2\nend 3\nend 4\nsecond\n"));
+}

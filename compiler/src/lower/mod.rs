@@ -242,6 +242,7 @@ impl<'a> Lowering<'a> {
         let with_cookies: Vec<_> =
             points.iter().map(|p| (p.clone(), if asks { self.point_index(p) } else { 0 })).collect();
         let name = readable_name(&name, &points[0]);
+        let first_event = self.plan.events.len() as u64;
         let functions = probe::lower_program(self, probe, points, kind);
         self.probe_spans.push(probe.span);
         self.module.programs.push(Program {
@@ -255,6 +256,7 @@ impl<'a> Lowering<'a> {
             kind,
             uses_cookie: asks && with_cookies.len() > 1,
             points: with_cookies,
+            events: first_event..self.plan.events.len() as u64,
         });
     }
 

@@ -82,7 +82,7 @@ impl ProgramSource for AllLoaded {
 fn program(style: LinkStyle, points: Vec<AttachPoint>) -> (LinkStyle, ProgramPlan) {
     let kind = points[0].kind();
     let points = points.into_iter().zip(10..).collect();
-    (style, ProgramPlan { name: "p".into(), kind, points, uses_cookie: false })
+    (style, ProgramPlan { name: "p".into(), kind, points, uses_cookie: false, events: 0..0 })
 }
 
 struct Case {

@@ -112,6 +112,11 @@ impl<'p> Output<'p> {
         Output { plan, messages, sink, warnings, symbols, names, clocks: Clocks::measure() }
     }
 
+    /// An event's id; `None` of one that is too short to have one.
+    pub fn id(&self, bytes: &[u8]) -> Option<u64> {
+        u64::try_from(integer(bytes.get(..EVENT_HEADER_BYTES as usize)?, false)).ok()
+    }
+
     /// Whether an event is a call of `exit()`. One that the plan does not know is not.
     pub fn is_exit(&self, bytes: &[u8]) -> bool {
         matches!(self.plan_of(bytes), Ok(EventPlan::Exit { .. }))
