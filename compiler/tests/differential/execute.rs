@@ -33,9 +33,9 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The current thread on CPU 0, to which it is bound from now on.
-    pub fn new() -> Scene {
-        bind_to_first_cpu();
+    /// The current thread on a CPU, to which it is bound from now on.
+    pub fn new(cpu: usize) -> Scene {
+        bind_to(cpu);
         let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("a thread knows its name");
         // SAFETY: these calls take nothing and cannot fail.
         let (tid, uid, gid) = unsafe { (libc::gettid() as u32, libc::getuid(), libc::getgid()) };
@@ -43,7 +43,7 @@ impl Scene {
         let task = Task { pid, tid, uid, gid, comm: comm.trim_end().to_owned(), ..Task::default() };
         let user_address = place_user_bytes();
         let cpus = libbpf_rs::num_possible_cpus().expect("the kernel tells its CPUs") as u32;
-        let mut world = World { task, cpus, cpu: 0, ..World::default() };
+        let mut world = World { task, cpus, cpu: cpu as u32, ..World::default() };
         world.user.put(user_address, USER_BYTES);
         Scene { world, user_address, seconds: Cell::new([0.0; 3]) }
     }
@@ -74,14 +74,25 @@ fn place_user_bytes() -> u64 {
     }
 }
 
-fn bind_to_first_cpu() {
+/// The CPUs that this process may run on.
+pub fn cpus() -> Vec<usize> {
+    // SAFETY: the set is plain data and lives during the calls; the numbers asked for are within it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let result = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
+        assert_eq!(result, 0, "the kernel tells where this process may run");
+        (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).collect()
+    }
+}
+
+fn bind_to(cpu: usize) {
     // SAFETY: the set is plain data and lives during the call.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(0, &mut set);
+        libc::CPU_SET(cpu, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
     };
-    assert_eq!(result, 0, "a thread may be bound to CPU 0");
+    assert_eq!(result, 0, "a thread may be bound to one of its CPUs");
 }
 
 /// Runs all programs of a module in order in the interpreter.

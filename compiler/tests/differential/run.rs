@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use memql_compiler::target::Features;
 
-use crate::execute::{self, Scene};
+use crate::execute::Scene;
 use crate::judge::{Verdict, can_load, judge};
 use crate::random::Random;
 use crate::tally::Tally;
@@ -29,10 +29,9 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new() -> Run {
-        execute::keep_libbpf_quiet();
-        pipeline::keep_panics_quiet();
-        let scene = Scene::new();
+    /// A run on this thread, which stays on one CPU.
+    pub fn new(cpu: usize) -> Run {
+        let scene = Scene::new(cpu);
         let features = [true, false].map(|new| pipeline::features(new, scene.world.cpus)).to_vec();
         let kernel = can_load(&features[0], &scene);
         Run { features, scene, kernel, tally: Tally::default(), found: Vec::new() }
@@ -119,23 +118,22 @@ impl Run {
             }
         }
     }
+}
 
-    /// Writes what failed to files and says where.
-    pub fn failures(&self) -> String {
-        let mut out = String::new();
-        for Found { seed, stage, words, source } in &self.found {
-            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-                .join(format!("{}-{seed:016x}.mq", stage.replace(' ', "-")));
-            let comment: String = words.lines().map(|line| format!("// {line}\n")).collect();
-            let written =
-                std::fs::write(&path, format!("// {stage} differs, seed {seed:016x}\n{comment}{source}"));
-            let path = written
-                .map(|()| path.display().to_string())
-                .unwrap_or_else(|e| format!("(not written: {e})"));
-            write!(out, "==== {path}\n{stage}: {words}\n{source}\n").expect("a string takes all");
-        }
-        out
+/// Writes what failed to files and says where.
+pub fn failures(all: &[Found]) -> String {
+    let mut out = String::new();
+    for Found { seed, stage, words, source } in all {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{}-{seed:016x}.mq", stage.replace(' ', "-")));
+        let comment: String = words.lines().map(|line| format!("// {line}\n")).collect();
+        let written =
+            std::fs::write(&path, format!("// {stage} differs, seed {seed:016x}\n{comment}{source}"));
+        let path =
+            written.map(|()| path.display().to_string()).unwrap_or_else(|e| format!("(not written: {e})"));
+        write!(out, "==== {path}\n{stage}: {words}\n{source}\n").expect("a string takes all");
     }
+    out
 }
 
 /// The program of a batch that an error names: `p17_begin`.

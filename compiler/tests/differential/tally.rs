@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::execute::Scene;
 use crate::tree::{self, Program};
 
 /// Counts of a run.
@@ -17,6 +16,8 @@ pub struct Tally {
     pub constructs: BTreeMap<&'static str, usize>,
     pub first_invalid: Option<String>,
     pub first_too_large: Option<String>,
+    /// Time spent: compiling, interpreting, in the kernel.
+    pub seconds: [f64; 3],
 }
 
 impl Tally {
@@ -32,16 +33,48 @@ impl Tally {
         self.first_too_large.get_or_insert(format!("{why}\n{source}"));
     }
 
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: Tally) {
+        let Tally {
+            generated,
+            valid,
+            invalid,
+            too_large,
+            wrong,
+            constructs,
+            first_invalid,
+            first_too_large,
+            seconds,
+        } = other;
+        self.generated += generated;
+        self.valid += valid;
+        self.invalid += invalid;
+        self.too_large += too_large;
+        self.wrong += wrong;
+        constructs.into_iter().for_each(|(name, n)| *self.constructs.entry(name).or_default() += n);
+        self.first_invalid = self.first_invalid.take().or(first_invalid);
+        self.first_too_large = self.first_too_large.take().or(first_too_large);
+        self.seconds.iter_mut().zip(seconds).for_each(|(sum, more)| *sum += more);
+    }
+
     /// What was generated and covered.
-    pub fn report(&self, scene: &Scene, kernel: bool) -> String {
-        let Tally { generated, valid, invalid, too_large, wrong, constructs, first_invalid, first_too_large } =
-            self;
+    pub fn report(&self, kernel: bool) -> String {
+        let Tally {
+            generated,
+            valid,
+            invalid,
+            too_large,
+            wrong,
+            constructs,
+            first_invalid,
+            first_too_large,
+            seconds: [compiling, interpreting, executing],
+        } = self;
         let mut out = format!(
             "{generated} programs generated: {valid} valid ({too_large} of them too large for the kernel, {wrong} wrong), {invalid} invalid\n"
         );
         let kernel =
             if kernel { "interpreter and kernel" } else { "interpreter only: cannot load eBPF programs" };
-        let [compiling, interpreting, executing] = scene.seconds.get();
         let times = format!(
             "{compiling:.1} s compiling, {interpreting:.1} s interpreting, {executing:.1} s in the kernel"
         );
