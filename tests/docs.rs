@@ -1,4 +1,5 @@
-//! Every example of the documentation compiles: the blocks marked `memql` in `docs/*.md`.
+//! Every example of the documentation compiles: the blocks marked `memql` in `docs/*.md`. The reference of
+//! functions is what their table says; `MEMQL_BLESS=1` writes it anew.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,4 +62,34 @@ fn every_example_of_the_documentation_compiles() {
         failures.len(),
         failures.join("\n")
     );
+}
+
+/// `docs/functions.md`, from the table of builtins and functions.
+fn function_reference() -> String {
+    let mut page = String::from(
+        "<!-- Written by tests/docs.rs from the tables in compiler/src/check/functions: do not edit. -->\n\n\
+         # Builtins and functions\n\n\
+         Those without parentheses in their signature can be written with and without. `const` is an argument that is\n\
+         known when the script is compiled. Functions marked *unsafe* need `--unsafe`.\n",
+    );
+    for family in memql_compiler::check::FAMILIES {
+        page.push_str(&format!("\n## {}\n\n| signature | |\n| --- | --- |\n", family.title));
+        for entry in family.entries {
+            let signature = entry.signature.replace('|', "\\|");
+            let mark = if entry.is_unsafe { " (*unsafe*)" } else { "" };
+            page.push_str(&format!("| `{signature}` | {}{mark} |\n", entry.doc.replace('|', "\\|")));
+        }
+    }
+    page
+}
+
+#[test]
+fn the_reference_of_functions_is_what_their_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/functions.md");
+    let wanted = function_reference();
+    if std::env::var_os("MEMQL_BLESS").is_some() {
+        std::fs::write(&path, &wanted).expect("docs/ can be written to");
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == wanted, "docs/functions.md is out of date: run this test with MEMQL_BLESS=1");
 }

@@ -245,6 +245,23 @@ impl ProgramKind {
         matches!(self, ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit)
     }
 
+    /// Whether the context is the processor's registers.
+    pub fn has_registers(self) -> bool {
+        match self {
+            ProgramKind::Kprobe
+            | ProgramKind::Kretprobe
+            | ProgramKind::Uprobe
+            | ProgramKind::Uretprobe
+            | ProgramKind::Usdt
+            | ProgramKind::PerfEvent => true,
+            ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Fentry
+            | ProgramKind::Fexit => false,
+        }
+    }
+
     /// Whether the traced code is a process's own, so that addresses of unknown space are the user's.
     pub fn is_user(self) -> bool {
         matches!(self, ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::Usdt)

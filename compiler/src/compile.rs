@@ -6,7 +6,7 @@ use crate::check::{self, RunConfig};
 use crate::diagnostic::Diagnostic;
 use crate::emit::EmitError;
 use crate::ir::Module;
-use crate::plan::Compiled;
+use crate::plan::{Compiled, EventPlan};
 use crate::target::Target;
 use crate::{emit, lower, passes};
 use memql_grammar::ast::Span;
@@ -46,7 +46,13 @@ pub fn compile(
     let features = target.features();
     let (script, warnings) = check::check(tree, target, run)?;
     let config = lower::Config { pid: run.pid.or(run.child), features: features.clone() };
-    let lower::Lowered { mut module, plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
+    let lower::Lowered { mut module, mut plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
+    for event in &mut plan.events {
+        if let EventPlan::Tell { place, .. } = event {
+            // What a script says of itself names `-e` as bpftrace does, since people match on it.
+            place.locate(if source.name == "-e" { "stdin" } else { source.name }, source.text);
+        }
+    }
     passes::optimise(&mut module);
     let names: Vec<String> = module.programs.iter().map(|p| p.name.clone()).collect();
     let emitted = emit::back_end(&mut module, features, scratch_busy, source.name, source.text)

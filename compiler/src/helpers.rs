@@ -69,6 +69,12 @@ helpers! {
     GET_CURRENT_TASK = 35 "get_current_task" (0) -> Kernel true true 4 . 8;
     /// `bpf_get_numa_node_id()`
     GET_NUMA_NODE_ID = 42 "get_numa_node_id" (0) -> I64 true true 4 . 10;
+    /// `bpf_probe_write_user(dst, src, len)`: 0 or a negative errno.
+    PROBE_WRITE_USER = 36 "probe_write_user" (3) -> I64 false false 4 . 8;
+    /// `bpf_get_socket_cookie(sock)`: the cookie, 0 without a socket.
+    GET_SOCKET_COOKIE = 46 "get_socket_cookie" (1) -> I64 true false 4 . 12;
+    /// `bpf_override_return(regs, rc)`
+    OVERRIDE_RETURN = 58 "override_return" (2) -> I64 false false 4 . 16;
     /// `bpf_get_stack(ctx, buf, size, flags)`: bytes written or a negative errno.
     GET_STACK = 67 "get_stack" (4) -> I64 false false 4 . 18;
     /// `bpf_get_current_cgroup_id()`
@@ -83,6 +89,10 @@ helpers! {
     PROBE_READ_USER_STR = 114 "probe_read_user_str" (3) -> I64 false false 5 . 5;
     /// `bpf_probe_read_kernel_str(dst, size, src)`: bytes written with the NUL, or a negative errno.
     PROBE_READ_KERNEL_STR = 115 "probe_read_kernel_str" (3) -> I64 false false 5 . 5;
+    /// `bpf_send_signal_thread(signal)`: 0 or a negative errno.
+    SEND_SIGNAL_THREAD = 117 "send_signal_thread" (1) -> I64 false false 5 . 5;
+    /// `bpf_jiffies64()`
+    JIFFIES64 = 118 "jiffies64" (0) -> I64 true false 5 . 5;
     /// `bpf_get_ns_current_pid_tgid(dev, ino, nsdata, size)`: 0 or a negative errno.
     GET_NS_CURRENT_PID_TGID = 120 "get_ns_current_pid_tgid" (4) -> I64 false false 5 . 7;
     /// `bpf_ktime_get_boot_ns()`
@@ -97,6 +107,8 @@ helpers! {
     RINGBUF_DISCARD = 133 "ringbuf_discard" (2) -> I64 false false 5 . 8;
     /// `bpf_get_current_task_btf()`: the `task_struct`, typed.
     GET_CURRENT_TASK_BTF = 158 "get_current_task_btf" (0) -> Btf true true 5 . 11;
+    /// `bpf_d_path(path, buf, size)`: bytes written with the NUL, or a negative errno.
+    D_PATH = 147 "d_path" (3) -> I64 false false 5 . 10;
     /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: elements visited or a negative errno.
     FOR_EACH_MAP_ELEM = 164 "for_each_map_elem" (4) -> I64 false false 5 . 13;
     /// `bpf_get_func_ip(ctx)`: address of the traced function.

@@ -18,7 +18,8 @@ use cranelift_entity::{PrimaryMap, entity_impl};
 use memql_grammar::ast::{BinaryOp, Span};
 
 use crate::attach::AttachPoint;
-use crate::plan::{Format, ReportColumn, ReportExpr, Settings};
+use crate::ir::Helper;
+use crate::plan::{Format, ReportColumn, ReportExpr, Settings, Severity};
 use crate::types::{AddrSpace, Clock, PointText, Type};
 
 /// One of the script's maps.
@@ -40,6 +41,8 @@ pub struct Script {
     pub probes: Vec<Probe>,
     /// The `strftime` formats that [`Type::Timestamp`] indexes.
     pub time_formats: Vec<String>,
+    /// The `cgroup_path` filters that [`crate::types::Naming::Cgroup`] indexes.
+    pub cgroup_filters: Vec<String>,
     /// Settings of the run.
     pub settings: Settings,
     /// The object's license.
@@ -234,6 +237,15 @@ pub enum StmtKind {
         /// Between them.
         delimiter: String,
     },
+    /// `warnf(format, args)`, `errorf(format, args)`: a message about the place it stands at.
+    Tell {
+        /// How bad it is.
+        severity: Severity,
+        /// The format.
+        format: Format,
+        /// The arguments.
+        args: Vec<Expr>,
+    },
     /// `cat(format, args)`
     Cat {
         /// The path.
@@ -250,8 +262,6 @@ pub enum StmtKind {
     },
     /// `exit()`, `exit(code)`: ends the run and leaves the probe.
     Exit(Option<Expr>),
-    /// `signal(number)`: to the current process.
-    Signal(Expr),
     /// `report @map ...`
     Report(Box<Report>),
 }
@@ -473,15 +483,41 @@ pub enum ExprKind {
     StackLen(Box<Expr>),
     /// `strlen(s)`: `uint64`. The operand is a [`Type::Str`].
     StrLen(Box<Expr>),
-    /// `strcontains(haystack, needle)` with a constant needle: a [`Type::Bool`].
-    StrContains {
+    /// `strstr(haystack, needle)`: where the needle begins, -1 if it is not there; `int64`.
+    StrIndex {
         /// A [`Type::Str`].
         haystack: Box<Expr>,
-        /// The text looked for, without its NUL.
-        needle: Vec<u8>,
+        /// A [`Type::Str`]; constant text has no NUL in it.
+        needle: Box<Expr>,
     },
+    /// `str_concat(a, b)`: a [`Type::Str`] that has room for both.
+    StrConcat(Box<Expr>, Box<Expr>),
+    /// `memcmp(a, b, count)`: `int32`.
+    MemCompare {
+        /// A string, buffer, array or tuple.
+        left: Box<Expr>,
+        /// The same.
+        right: Box<Expr>,
+        /// Compare at most so many bytes, and no more than both have: `uint64`.
+        count: Box<Expr>,
+    },
+    /// `path(address)`: the path of a `struct path`, as [`Type::Str`]. Only where the kernel knows the
+    /// address's type: the arguments of fentry, fexit and iterators.
+    Path(Box<Expr>),
     /// `bswap(x)` of an integer of 16, 32 or 64 bits.
     Bswap(Box<Expr>),
+    /// A helper's result. Arguments that are no scalars are passed by address.
+    Helper {
+        /// The helper.
+        helper: Helper,
+        /// Whether the context is its first argument.
+        context: bool,
+        /// Its other arguments.
+        args: Vec<Expr>,
+    },
+    /// An address of 4 or 16 bytes as a [`Type::Inet`]; of 6 as a [`Type::MacAddr`]. The operand is
+    /// an array, a string, or for 4 bytes an integer.
+    NetAddress(Box<Expr>),
 }
 
 /// Builtins without arguments.
@@ -491,6 +527,10 @@ pub enum Builtin {
     Pid,
     /// Thread id; `uint32`.
     Tid,
+    /// Process id in the first PID namespace; `uint32`.
+    InitPid,
+    /// Thread id in the first PID namespace; `uint32`.
+    InitTid,
     /// User id; `uint32`.
     Uid,
     /// Group id; `uint32`.

@@ -39,7 +39,8 @@ impl Expr {
             | ExprKind::StackLen(e)
             | ExprKind::StrLen(e)
             | ExprKind::Bswap(e)
-            | ExprKind::StrContains { haystack: e, .. }
+            | ExprKind::NetAddress(e)
+            | ExprKind::Path(e)
             | ExprKind::Block(_, e) => vec![e],
             ExprKind::Index { base: a, index: b }
             | ExprKind::Binary { left: a, right: b, .. }
@@ -47,9 +48,12 @@ impl Expr {
             | ExprKind::Equal { left: a, right: b, .. }
             | ExprKind::And(a, b)
             | ExprKind::Or(a, b)
+            | ExprKind::StrIndex { haystack: a, needle: b }
+            | ExprKind::StrConcat(a, b)
             | ExprKind::Buf { addr: a, len: b } => vec![a, b],
             ExprKind::Ternary { cond, then, otherwise } => vec![cond, then, otherwise],
-            ExprKind::Tuple(fields) => fields.iter().collect(),
+            ExprKind::MemCompare { left, right, count } => vec![left, right, count],
+            ExprKind::Tuple(fields) | ExprKind::Helper { args: fields, .. } => fields.iter().collect(),
             ExprKind::Str { addr, len } => std::iter::once(addr).chain(len).map(|e| &**e).collect(),
         }
     }
@@ -61,6 +65,7 @@ impl Expr {
             | ExprKind::IncDecMap { .. }
             | ExprKind::Delete { .. }
             | ExprKind::Block(..) => true,
+            ExprKind::Helper { helper, .. } => !crate::helpers::signature(*helper).is_some_and(|s| s.pure),
             ExprKind::Int(_)
             | ExprKind::Text(_)
             | ExprKind::Var(_)
@@ -90,7 +95,11 @@ impl Expr {
             | ExprKind::MapLen(_)
             | ExprKind::StackLen(_)
             | ExprKind::StrLen(_)
-            | ExprKind::StrContains { .. }
+            | ExprKind::StrIndex { .. }
+            | ExprKind::StrConcat(..)
+            | ExprKind::MemCompare { .. }
+            | ExprKind::Path(_)
+            | ExprKind::NetAddress(_)
             | ExprKind::Bswap(_) => false,
         };
         own || self.children().into_iter().any(Expr::has_effects)
@@ -111,7 +120,7 @@ impl Stmt {
     /// The expressions of the statement itself.
     pub fn exprs(&self) -> Vec<&Expr> {
         match &self.kind {
-            StmtKind::Expr(e) | StmtKind::Print(e) | StmtKind::Signal(e) => vec![e],
+            StmtKind::Expr(e) | StmtKind::Print(e) => vec![e],
             StmtKind::AssignVar { value, .. } => vec![value],
             StmtKind::AssignMap { key, value, .. } | StmtKind::UpdateMap { key, value, .. } => {
                 key.iter().chain([value]).collect()
@@ -119,9 +128,10 @@ impl Stmt {
             StmtKind::Aggregate { key, value, .. } => key.iter().chain(value).collect(),
             StmtKind::If { cond, .. } | StmtKind::While { cond, .. } => vec![cond],
             StmtKind::ForRange { start, end, .. } => vec![start, end],
-            StmtKind::Printf { args, .. } | StmtKind::Cat { args, .. } | StmtKind::System { args, .. } => {
-                args.iter().collect()
-            }
+            StmtKind::Printf { args, .. }
+            | StmtKind::Tell { args, .. }
+            | StmtKind::Cat { args, .. }
+            | StmtKind::System { args, .. } => args.iter().collect(),
             StmtKind::PrintMap { top, div, .. } => top.iter().chain(div).collect(),
             StmtKind::PrintMapElem { key, .. } => vec![key],
             StmtKind::Join { argv, .. } => vec![argv],
@@ -162,10 +172,10 @@ impl Stmt {
             | StmtKind::Zero(_)
             | StmtKind::Time(_)
             | StmtKind::Join { .. }
+            | StmtKind::Tell { .. }
             | StmtKind::Cat { .. }
             | StmtKind::System { .. }
             | StmtKind::Exit(_)
-            | StmtKind::Signal(_)
             | StmtKind::Report(_) => Vec::new(),
         }
     }

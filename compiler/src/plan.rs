@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memql_grammar::ast::Span;
+
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::types::Type;
 
@@ -31,6 +33,8 @@ pub struct Plan {
     pub points: Vec<AttachPoint>,
     /// The formats that [`Type::Timestamp`] values index.
     pub time_formats: Vec<String>,
+    /// The hierarchies that `cgroup_path` values are looked up in, as patterns; empty for all.
+    pub cgroup_filters: Vec<String>,
     /// Counters of what was lost, by place in the `.bss` section.
     pub health: Vec<HealthCounter>,
     /// ELF name of the ring buffer; `None` if no probe sends events.
@@ -237,6 +241,17 @@ pub enum EventPlan {
         /// Between them.
         delimiter: String,
     },
+    /// `warnf(format, args)`, `errorf(format, args)`: tell people something.
+    Tell {
+        /// How bad it is.
+        severity: Severity,
+        /// The call that says so.
+        place: Place,
+        /// The format.
+        format: Format,
+        /// Its arguments.
+        args: Vec<Arg>,
+    },
     /// `cat(format, args)`: print a file.
     Cat {
         /// The path.
@@ -258,6 +273,48 @@ pub enum EventPlan {
     },
     /// `report @map ...`
     Report(Box<ReportPlan>),
+}
+
+/// How bad it is what a script tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// `warnf`
+    Warning,
+    /// `errorf`
+    Error,
+}
+
+/// A place in the script, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is in the text.
+    pub span: Span,
+    /// The script's name.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: u32,
+    /// Its first column, from 1.
+    pub column: u32,
+    /// The column after its last, in the same line; 0 if it goes on into further lines.
+    pub end_column: u32,
+}
+
+impl Place {
+    /// A place whose name and numbers [`Place::locate`] fills in.
+    pub fn of(span: Span) -> Place {
+        Place { span, ..Place::default() }
+    }
+
+    /// Fills in name and numbers from the script's text.
+    pub fn locate(&mut self, file: &str, text: &str) {
+        let before = text.get(..self.span.start as usize).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        self.file = file.to_owned();
+        self.line = before.matches('\n').count() as u32 + 1;
+        self.column = (before.len() - start) as u32 + 1;
+        let covered = text.get(self.span.start as usize..self.span.end as usize).unwrap_or_default();
+        self.end_column = if covered.contains('\n') { 0 } else { self.column + covered.len() as u32 };
+    }
 }
 
 /// A `printf` format, parsed and checked against its arguments.

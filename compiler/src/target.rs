@@ -130,6 +130,12 @@ pub trait Target {
     /// # Errors
     /// If the file cannot be read.
     fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError>;
+
+    /// The id of the cgroup at a path of the unified hierarchy, for `cgroupid("path")`.
+    ///
+    /// # Errors
+    /// If there is no cgroup there.
+    fn cgroup_id(&self, path: &str) -> Result<u64, FactError>;
 }
 
 /// What the kernel's eBPF can do and the machine's shape. Found by trying, never by version.
@@ -166,6 +172,8 @@ pub struct Features {
     pub uprobe_multi: bool,
     /// The offset between the realtime and the boot clock when memql started, in nanoseconds.
     pub boot_to_realtime_ns: i64,
+    /// The same between atomic time and the boot clock.
+    pub boot_to_tai_ns: i64,
     /// The frame limit of a stack (`kernel.perf_event_max_stack`).
     pub max_stack: u32,
 }
@@ -384,6 +392,14 @@ impl Target for Frozen {
         let files = self.user_files.iter().filter(|(key, (file, _))| named(key, file));
         let mut functions = files.flat_map(|(_, (_, functions))| functions);
         Ok(functions.find(|(n, _)| n == name).map(|(_, at)| *at))
+    }
+
+    /// Frozen machines have one cgroup.
+    fn cgroup_id(&self, path: &str) -> Result<u64, FactError> {
+        match path {
+            "/sys/fs/cgroup" => Ok(1),
+            _ => Err(lacking(&format!("there is no cgroup `{path}`"), "list /sys/fs/cgroup")),
+        }
     }
 }
 

@@ -17,6 +17,9 @@
 //! usym              16                 8      u64 address, u32 tgid, u32 zero
 //! timestamp         8                  8      u64 nanoseconds
 //! point             8                  8      u64 index into `Plan::points`
+//! named             8                  8      i64 the number
+//! inet              20                 4      u32 address family, then 4 or 16 bytes of address, zero-padded
+//! macaddr           6                  1      the bytes
 //! ```
 //!
 //! Aggregations (`count()`, `hist()`...) exist only as map values; theirs is in [`Agg`].
@@ -87,6 +90,12 @@ pub enum Type {
     },
     /// The attach point that fired (`probe`) or its function (`func`).
     Point(PointText),
+    /// A number printed as the name it stands for, which is looked up when it is printed.
+    Named(Naming),
+    /// An IPv4 or IPv6 address.
+    Inet,
+    /// An Ethernet address.
+    MacAddr,
     /// What an aggregation keeps; only as a map's value.
     Agg(Agg),
 }
@@ -162,6 +171,8 @@ pub enum Clock {
     Monotonic,
     /// `CLOCK_TAI`
     Tai,
+    /// `CLOCK_TAI`, computed from the boot clock and an offset.
+    SoftwareTai,
     /// `CLOCK_REALTIME`, computed from the boot clock and an offset.
     Realtime,
 }
@@ -174,6 +185,31 @@ pub enum PointText {
     /// `func`: the function's name.
     Func,
 }
+
+/// What the number of a [`Type::Named`] is, and so what its name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Naming {
+    /// `strerror`: an error number; a negative one counts as its opposite.
+    Error,
+    /// `signal_name`: a signal.
+    Signal,
+    /// `syscall_name`: a system call of the machine's architecture.
+    Syscall,
+    /// `username`: a user id.
+    User,
+    /// `comm(pid)`: a process id in memql's namespace; the name of its first thread.
+    Process,
+    /// `cgroup_path`: a cgroup id.
+    Cgroup {
+        /// Index into [`crate::plan::Plan::cgroup_filters`].
+        filter: u32,
+    },
+}
+
+/// Address families of [`Type::Inet`] (`AF_INET`, include/linux/socket.h).
+pub const AF_INET: u32 = 2;
+/// `AF_INET6`
+pub const AF_INET6: u32 = 10;
 
 /// What an aggregation keeps per key (and, in per-CPU storage, per CPU).
 ///
@@ -286,7 +322,8 @@ impl Type {
             | Type::Ptr { .. }
             | Type::Ksym
             | Type::Timestamp { .. }
-            | Type::Point(_) => true,
+            | Type::Point(_)
+            | Type::Named(_) => true,
             Type::Void
             | Type::Str { .. }
             | Type::Buf { .. }
@@ -295,6 +332,8 @@ impl Type {
             | Type::Array { .. }
             | Type::Stack(_)
             | Type::Usym
+            | Type::Inet
+            | Type::MacAddr
             | Type::Agg(_) => false,
         }
     }
@@ -303,6 +342,7 @@ impl Type {
     pub fn is_signed(&self) -> bool {
         match self {
             Type::Int { signed, .. } | Type::Enum { signed, .. } => *signed,
+            Type::Named(_) => true,
             Type::Agg(
                 Agg::Sum { signed }
                 | Agg::Min { signed }
@@ -323,7 +363,9 @@ impl Type {
             Type::Str { cap } => *cap,
             Type::Buf { cap } => 4 + cap.next_multiple_of(4),
             Type::Tuple(fields) => tuple_layout(fields).size,
-            Type::Ptr { .. } | Type::Ksym | Type::Timestamp { .. } | Type::Point(_) => 8,
+            Type::Ptr { .. } | Type::Ksym | Type::Timestamp { .. } | Type::Point(_) | Type::Named(_) => 8,
+            Type::Inet => 20,
+            Type::MacAddr => 6,
             Type::Struct(s) => s.size,
             Type::Array { elem, len } => elem.size().saturating_mul(*len),
             Type::Stack(_) | Type::Usym => 16,
@@ -345,15 +387,16 @@ impl Type {
     /// Alignment in bytes of a stored value.
     pub fn align(&self) -> u32 {
         match self {
-            Type::Void | Type::Bool | Type::Str { .. } => 1,
+            Type::Void | Type::Bool | Type::Str { .. } | Type::MacAddr => 1,
             Type::Int { bits, .. } | Type::Enum { bits, .. } => u32::from(*bits) / 8,
-            Type::Buf { .. } => 4,
+            Type::Buf { .. } | Type::Inet => 4,
             Type::Tuple(fields) => tuple_layout(fields).align,
             Type::Array { elem, .. } => elem.align(),
             Type::Ptr { .. }
             | Type::Ksym
             | Type::Timestamp { .. }
             | Type::Point(_)
+            | Type::Named(_)
             | Type::Struct(_)
             | Type::Stack(_)
             | Type::Usym
@@ -417,6 +460,11 @@ impl std::fmt::Display for Type {
             Type::Usym => f.write_str("usym_t"),
             Type::Timestamp { .. } => f.write_str("timestamp"),
             Type::Point(_) => f.write_str("string"),
+            Type::Named(Naming::User) => f.write_str("username_t"),
+            Type::Named(Naming::Cgroup { .. }) => f.write_str("cgroup_path_t"),
+            Type::Named(_) => f.write_str("name"),
+            Type::Inet => f.write_str("inet"),
+            Type::MacAddr => f.write_str("macaddr_t"),
             Type::Agg(agg) => write!(f, "{}_t", agg.name()),
         }
     }

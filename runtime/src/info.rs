@@ -142,6 +142,7 @@ fn ebpf(features: &Features) -> Vec<Line> {
         kprobe_multi,
         uprobe_multi,
         boot_to_realtime_ns: _,
+        boot_to_tai_ns: _,
         max_stack,
     } = features;
     let mut lines = vec![

@@ -11,6 +11,7 @@ mod command_line;
 mod drsnoop;
 mod fallbacks;
 mod load;
+mod golden;
 mod memleak;
 mod oomkill;
 mod placement;

@@ -51,7 +51,7 @@ pub(crate) fn truth_of(expr: &Expr) -> Option<bool> {
 /// The text of a constant string.
 pub(crate) fn text_of(expr: &Expr) -> Option<&[u8]> {
     match &expr.kind {
-        ExprKind::Text(bytes) => Some(bytes),
+        ExprKind::Text(bytes) if matches!(expr.ty, Type::Str { .. }) => Some(bytes),
         ExprKind::Cast(inner) if matches!(expr.ty, Type::Str { .. }) => text_of(inner),
         _ => None,
     }

@@ -52,7 +52,7 @@ use crate::hir::{self, MapId};
 use crate::target::Target;
 
 pub use diagnostics::syntax::syntax_diagnostics;
-pub use functions::{Entry, table};
+pub use functions::{Entry, FAMILIES, Family, table};
 pub use options::{OptionSpec, OptionType, script_options};
 pub use points::attach_points;
 pub use run::{OptionValue, RunConfig};
@@ -124,9 +124,10 @@ pub(crate) struct Checker<'a> {
     pub(crate) maps: PrimaryMap<MapId, String>,
     pub(crate) map_ids: BTreeMap<String, MapId>,
     pub(crate) time_formats: Vec<String>,
+    pub(crate) cgroup_filters: Vec<String>,
     pub(crate) probe: ProbeState,
     /// How many branches that are never taken are around the place.
-    dead: usize,
+    pub(crate) dead: usize,
     /// What the final walk left out of the tree first; without an error, that is a mistake of memql's.
     left_out: Option<Span>,
     findings: Vec<Diagnostic>,
@@ -150,6 +151,7 @@ impl<'a> Checker<'a> {
             maps: PrimaryMap::new(),
             map_ids: BTreeMap::new(),
             time_formats: Vec::new(),
+            cgroup_filters: Vec::new(),
             probe: ProbeState::default(),
             dead: 0,
             left_out: None,
@@ -181,6 +183,7 @@ impl<'a> Checker<'a> {
         self.maps.clear();
         self.map_ids.clear();
         self.time_formats.clear();
+        self.cgroup_filters.clear();
         let mut probes = Vec::new();
         for (index, variant) in variants.iter().enumerate() {
             if variant.live || walk == Walk::Infer {
@@ -202,6 +205,7 @@ impl<'a> Checker<'a> {
             maps,
             probes,
             time_formats: std::mem::take(&mut self.time_formats),
+            cgroup_filters: std::mem::take(&mut self.cgroup_filters),
             settings: self.settings.plan.clone(),
             license: self.settings.license.clone(),
         };

@@ -214,7 +214,39 @@ pub fn setting_docs() -> impl Iterator<Item = SettingDoc> {
     SETTINGS.iter().map(|s| s.doc)
 }
 
+/// A setting's value as scripts see it.
+pub(crate) enum Shown {
+    Number(u64),
+    Truth(bool),
+    Text(String),
+}
+
 impl ScriptSettings {
+    /// The settings that scripts can read: `config.max_strlen`.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, Shown)> {
+        let mode = super::functions::mode_name(self.stack_mode);
+        let missing = match self.plan.missing_probes {
+            MissingProbes::Error => "error",
+            MissingProbes::Warn => "warn",
+            MissingProbes::Ignore => "ignore",
+        };
+        vec![
+            ("cpp_demangle", Shown::Truth(self.plan.demangle)),
+            ("print_maps_on_exit", Shown::Truth(self.plan.print_maps_on_exit)),
+            ("show_debug_info", Shown::Truth(self.plan.show_debug_info)),
+            ("max_bpf_progs", Shown::Number(self.max_programs as u64)),
+            ("max_cat_bytes", Shown::Number(u64::from(self.plan.max_cat_bytes))),
+            ("max_map_keys", Shown::Number(u64::from(self.max_map_keys))),
+            ("max_probes", Shown::Number(self.max_probes as u64)),
+            ("max_strlen", Shown::Number(u64::from(self.max_strlen))),
+            ("perf_rb_pages", Shown::Number(u64::from(self.plan.ring_bytes / PAGE_BYTES))),
+            ("str_trunc_trailer", Shown::Text(self.plan.str_trunc_trailer.clone())),
+            ("missing_probes", Shown::Text(missing.to_owned())),
+            ("stack_mode", Shown::Text(mode.to_owned())),
+            ("license", Shown::Text(self.license.clone())),
+        ]
+    }
+
     /// The settings of a script's config block, overridden by the environment.
     pub(crate) fn of(
         script: &ast::Script,

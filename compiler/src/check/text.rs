@@ -14,10 +14,11 @@ use std::fmt::Write;
 use cranelift_entity::EntityRef;
 
 use super::diagnostics::types::operator;
+use crate::helpers;
 use crate::hir::{
     Builtin, Expr, ExprKind, Map, MapId, MapKind, Probe, Report, Script, Stmt, StmtKind, VarId,
 };
-use crate::plan::{Format, FormatPiece, ReportExpr, ReportExprKind, ReportValue};
+use crate::plan::{Format, FormatPiece, ReportExpr, ReportExprKind, ReportValue, Severity};
 use crate::types::{AddrSpace, Clock, PointText, StackMode, Type};
 
 /// Prints a checked script.
@@ -128,6 +129,12 @@ impl Printer<'_> {
             StmtKind::Continue => "continue".to_owned(),
             StmtKind::Return => "return".to_owned(),
             StmtKind::Printf { format, args } => self.formatted("printf", format, args),
+            StmtKind::Tell { severity: Severity::Warning, format, args } => {
+                self.formatted("warnf", format, args)
+            }
+            StmtKind::Tell { severity: Severity::Error, format, args } => {
+                self.formatted("errorf", format, args)
+            }
             StmtKind::Cat { format, args } => self.formatted("cat", format, args),
             StmtKind::System { format, args } => self.formatted("system", format, args),
             StmtKind::Print(e) => format!("print({})", self.expr(e)),
@@ -144,7 +151,6 @@ impl Printer<'_> {
             StmtKind::Exit(code) => {
                 format!("exit({})", code.as_ref().map(|c| self.expr(c)).unwrap_or_default())
             }
-            StmtKind::Signal(number) => format!("signal({})", self.expr(number)),
             StmtKind::Report(report) => return self.report(report, depth),
         };
         self.line(depth, &text);
@@ -231,6 +237,14 @@ impl Printer<'_> {
         match &expr.kind {
             ExprKind::Int(v) if expr.ty == Type::Bool => (*v != 0).to_string(),
             ExprKind::Int(v) => format!("{v}:{}", expr.ty),
+            ExprKind::Helper { helper, context, args } => {
+                let name = helpers::signature(*helper).map_or("helper", |s| s.name);
+                let context = context.then(|| "ctx".to_owned());
+                let args: Vec<String> =
+                    context.into_iter().chain(args.iter().map(|a| self.expr(a))).collect();
+                format!("{name}({})", args.join(", "))
+            }
+            ExprKind::NetAddress(bytes) => format!("({}){}", expr.ty, self.expr(bytes)),
             ExprKind::Text(bytes) => format!("{:?}:{}", String::from_utf8_lossy(bytes), expr.ty),
             ExprKind::Var(var) => self.var(*var).to_owned(),
             ExprKind::Map { map, key } => self.map(*map, key.as_deref()),
@@ -296,9 +310,14 @@ impl Printer<'_> {
             ExprKind::MapLen(map) => format!("len({})", self.map(*map, None)),
             ExprKind::StackLen(a) => format!("len({})", self.expr(a)),
             ExprKind::StrLen(a) => format!("strlen({})", self.expr(a)),
-            ExprKind::StrContains { haystack, needle } => {
-                format!("strcontains({}, {:?})", self.expr(haystack), String::from_utf8_lossy(needle))
+            ExprKind::StrIndex { haystack, needle } => {
+                format!("strstr({}, {})", self.expr(haystack), self.expr(needle))
             }
+            ExprKind::StrConcat(a, b) => format!("str_concat({}, {})", self.expr(a), self.expr(b)),
+            ExprKind::MemCompare { left, right, count } => {
+                format!("memcmp({}, {}, {})", self.expr(left), self.expr(right), self.expr(count))
+            }
+            ExprKind::Path(address) => format!("path({})", self.expr(address)),
             ExprKind::Bswap(a) => format!("bswap({})", self.expr(a)),
         }
     }
@@ -330,6 +349,8 @@ fn builtin_text(builtin: Builtin, ty: &Type) -> String {
     let name = match builtin {
         Builtin::Pid => "pid",
         Builtin::Tid => "tid",
+        Builtin::InitPid => "pid(init)",
+        Builtin::InitTid => "tid(init)",
         Builtin::Uid => "uid",
         Builtin::Gid => "gid",
         Builtin::Comm => "comm",
@@ -339,6 +360,7 @@ fn builtin_text(builtin: Builtin, ty: &Type) -> String {
         Builtin::Nsecs(Clock::Boot) => "nsecs",
         Builtin::Nsecs(Clock::Monotonic) => "nsecs(monotonic)",
         Builtin::Nsecs(Clock::Tai) => "nsecs(tai)",
+        Builtin::Nsecs(Clock::SoftwareTai) => "nsecs(sw_tai)",
         Builtin::Nsecs(Clock::Realtime) => "nsecs(realtime)",
         Builtin::Elapsed => "elapsed",
         Builtin::Cgroup => "cgroup",

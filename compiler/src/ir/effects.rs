@@ -52,6 +52,7 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::KTIME_GET_NS
         | h::KTIME_GET_BOOT_NS
         | h::KTIME_GET_TAI_NS
+        | h::JIFFIES64
         | h::GET_PRANDOM_U32
         | h::GET_SMP_PROCESSOR_ID
         | h::GET_CURRENT_PID_TGID
@@ -62,7 +63,10 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         | h::GET_CURRENT_CGROUP_ID => &[],
         h::GET_CURRENT_COMM => &[Arg::Writes, Arg::Number],
         h::GET_STACK => &[Arg::Ctx, Arg::Writes, Arg::Number, Arg::Number],
-        h::SEND_SIGNAL => &[Arg::Number],
+        h::SEND_SIGNAL | h::SEND_SIGNAL_THREAD | h::GET_SOCKET_COOKIE => &[Arg::Number],
+        h::OVERRIDE_RETURN => &[Arg::Ctx, Arg::Number],
+        h::D_PATH => &[Arg::Number, Arg::Writes, Arg::Number],
+        h::PROBE_WRITE_USER => &[Arg::UserAddr, Arg::Reads, Arg::Number],
         h::PROBE_READ_USER | h::PROBE_READ_USER_STR => &[Arg::Writes, Arg::Number, Arg::UserAddr],
         h::PROBE_READ_KERNEL | h::PROBE_READ_KERNEL_STR => &[Arg::Writes, Arg::Number, Arg::KernelAddr],
         h::GET_NS_CURRENT_PID_TGID => &[Arg::Number, Arg::Number, Arg::Writes, Arg::Number],

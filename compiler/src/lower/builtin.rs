@@ -17,6 +17,14 @@ impl ProgramLowering<'_, '_> {
                 let both = self.pid_tgid();
                 self.low_half(both)
             }
+            Builtin::InitPid => {
+                let both = self.b.call(helpers::GET_CURRENT_PID_TGID, &[]);
+                self.b.binary_int(IrOp::Lshr, both, 32)
+            }
+            Builtin::InitTid => {
+                let both = self.b.call(helpers::GET_CURRENT_PID_TGID, &[]);
+                self.low_half(both)
+            }
             Builtin::Uid => {
                 let both = self.b.call(helpers::GET_CURRENT_UID_GID, &[]);
                 self.low_half(both)
@@ -85,6 +93,11 @@ impl ProgramLowering<'_, '_> {
                     "use `nsecs(boot)`",
                 );
                 self.b.int(0)
+            }
+            Clock::SoftwareTai => {
+                let now = self.b.call(helpers::KTIME_GET_BOOT_NS, &[]);
+                let offset = self.lowering.features().boot_to_tai_ns;
+                self.b.binary_int(IrOp::Add, now, offset)
             }
             Clock::Realtime => {
                 let now = self.b.call(helpers::KTIME_GET_BOOT_NS, &[]);

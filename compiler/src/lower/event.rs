@@ -11,7 +11,8 @@ use crate::lower::expr::width;
 use crate::lower::memory::Place;
 use crate::lower::probe::ProgramLowering;
 use crate::plan::{
-    Arg, EVENT_HEADER_BYTES, EventPlan, Loss, ReportExpr, ReportExprKind, ReportPlan, ReportValue,
+    Arg, EVENT_HEADER_BYTES, EventPlan, Loss, Place as ScriptPlace, ReportExpr, ReportExprKind, ReportPlan,
+    ReportValue,
 };
 use crate::types::{AddrSpace, Type};
 
@@ -110,6 +111,10 @@ impl ProgramLowering<'_, '_> {
             StmtKind::Printf { format, args } => {
                 let format = format.clone();
                 self.send(args, |args| EventPlan::Printf { format, args });
+            }
+            StmtKind::Tell { severity, format, args } => {
+                let (severity, format, place) = (*severity, format.clone(), ScriptPlace::of(self.b.span));
+                self.send(args, |args| EventPlan::Tell { severity, place, format, args });
             }
             StmtKind::Cat { format, args } => {
                 let format = format.clone();

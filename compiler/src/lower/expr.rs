@@ -6,6 +6,7 @@
 use memql_grammar::ast::BinaryOp;
 
 use crate::hir::{Expr, ExprKind};
+use crate::ir::effects;
 use crate::ir::{BinaryOp as IrOp, Block, Cond, Type as IrType, UnaryOp, Value, Width};
 use crate::lower::memory::Place;
 use crate::lower::probe::ProgramLowering;
@@ -143,13 +144,41 @@ impl ProgramLowering<'_, '_> {
                 self.b.load(Width::W32, false, place.ptr, place.off + 12)
             }
             ExprKind::StrLen(string) => self.string_length(string),
-            ExprKind::StrContains { haystack, needle } => self.string_contains(haystack, needle),
+            ExprKind::StrIndex { haystack, needle } => self.string_index(haystack, needle),
+            ExprKind::MemCompare { left, right, count } => self.mem_compare(left, right, count),
             ExprKind::Bswap(operand) => {
                 let value = self.scalar(operand);
                 let swapped = self.b.unary(UnaryOp::Bswap(width(&operand.ty)), value);
                 self.extend(swapped, &e.ty)
             }
-            ExprKind::Text(_) | ExprKind::Tuple(_) | ExprKind::Str { .. } | ExprKind::Buf { .. } => {
+            ExprKind::Helper { helper, context, args } => {
+                let mut values = Vec::with_capacity(args.len() + 1);
+                if *context {
+                    values.push(self.ctx());
+                }
+                let wanted = effects::args(*helper).unwrap_or_default();
+                for arg in args {
+                    let value = if arg.ty.is_scalar() {
+                        self.scalar(arg)
+                    } else {
+                        let place = self.place(arg);
+                        self.b.offset_int(place.ptr, i64::from(place.off))
+                    };
+                    values.push(match wanted.get(values.len()) {
+                        Some(effects::Arg::UserAddr) => self.b.cast(value, IrType::User),
+                        _ => value,
+                    });
+                }
+                let value = self.b.call(*helper, &values);
+                self.extend(value, &e.ty)
+            }
+            ExprKind::Text(_)
+            | ExprKind::Tuple(_)
+            | ExprKind::Str { .. }
+            | ExprKind::Buf { .. }
+            | ExprKind::StrConcat(..)
+            | ExprKind::Path(_)
+            | ExprKind::NetAddress(_) => {
                 unreachable!("internal error: `{}` is not a scalar", e.ty)
             }
         }

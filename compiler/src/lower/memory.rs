@@ -14,7 +14,7 @@ use crate::lower::expr::width;
 use crate::lower::health::count_loss;
 use crate::lower::probe::{ProgramLowering, stored_size};
 use crate::plan::Loss;
-use crate::types::{AddrSpace, TupleField, Type, tuple_layout};
+use crate::types::{AF_INET, AF_INET6, AddrSpace, TupleField, Type, tuple_layout};
 
 /// Where a value is in memory that programs may address.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +142,9 @@ impl ProgramLowering<'_, '_> {
             }
             ExprKind::Str { addr, len } => self.read_string(addr, len.as_deref(), size, to),
             ExprKind::Buf { addr, len } => self.read_buffer(addr, len, &e.ty, to),
+            ExprKind::StrConcat(a, b) => self.string_concat(a, b, size, to),
+            ExprKind::Path(address) => self.path(address, size, to),
+            ExprKind::NetAddress(bytes) => self.net_address(bytes, &e.ty, to),
             ExprKind::Int(_)
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
@@ -163,8 +166,40 @@ impl ProgramLowering<'_, '_> {
             | ExprKind::MapLen(_)
             | ExprKind::StackLen(_)
             | ExprKind::StrLen(_)
-            | ExprKind::StrContains { .. }
+            | ExprKind::StrIndex { .. }
+            | ExprKind::MemCompare { .. }
+            | ExprKind::Helper { .. }
             | ExprKind::Bswap(_) => unreachable!("internal error: `{}` lies in no memory", e.ty),
+        }
+    }
+
+    /// The bytes of an address, in front of which an IP address has its family.
+    fn net_address(&mut self, bytes: &Expr, ty: &Type, to: Place) {
+        let size = bytes.ty.size();
+        let to = match ty {
+            Type::Inet => {
+                let family = self.b.int(i64::from(if size == 16 { AF_INET6 } else { AF_INET }));
+                self.b.store(Width::W32, to.ptr, to.off, family);
+                if size < 16 {
+                    self.b.mem_zero(to.ptr, to.off + 4 + size as i32, 16 - size);
+                }
+                to.part(4)
+            }
+            _ => to,
+        };
+        if bytes.ty.is_scalar() {
+            let value = self.scalar(bytes);
+            self.b.store(width(&bytes.ty), to.ptr, to.off, value);
+        } else if let ExprKind::Load { addr, offset, bits: None } = &bytes.kind {
+            // All of the bytes: text would end at its first zero.
+            let base = self.scalar(addr);
+            let address = self.b.offset_int(base, *offset);
+            let dest = self.b.offset_int(to.ptr, i64::from(to.off));
+            let length = self.b.int(i64::from(size));
+            self.probe_read(false, addr.space(), dest, length, address);
+        } else {
+            let from = self.place(bytes);
+            self.copy(to, from, size);
         }
     }
 
@@ -509,41 +544,6 @@ impl ProgramLowering<'_, '_> {
     fn step(&self, align: u32, at: u32, end: u32) -> u32 {
         let here = if at == 0 { 8 } else { 1 << at.trailing_zeros().min(3) };
         [8, 4, 2, 1].into_iter().find(|s| *s <= align && *s <= here && at + *s <= end).unwrap_or(1)
-    }
-
-    /// Whether a string in memory has a text in it: tried at each place, without further loops.
-    pub fn string_contains(&mut self, e: &Expr, needle: &[u8]) -> Value {
-        let capacity = e.ty.size();
-        let places = i64::from(capacity) - needle.len() as i64;
-        if needle.is_empty() {
-            return self.b.int(1);
-        }
-        let place = self.place(e);
-        let (after, result) = self.b.block_with(IrType::I64);
-        let (head, start) = self.b.block_with(IrType::I64);
-        let (inside, next, missing) = (self.b.block(), self.b.block(), self.b.block());
-        let zero = self.b.int(0);
-        self.b.jump(head, &[zero]);
-        self.b.switch_to(head);
-        self.b.branch_int(Cond::Slt, start, places, inside, missing);
-        self.b.switch_to(inside);
-        let at = self.b.offset(place.ptr, start);
-        for (i, wanted) in needle.iter().enumerate() {
-            let byte = self.b.load(Width::W8, false, at, place.off + i as i32);
-            let same = self.b.block();
-            self.b.branch_int(Cond::Eq, byte, i64::from(*wanted), same, next);
-            self.b.switch_to(same);
-        }
-        let one = self.b.int(1);
-        self.b.jump(after, &[one]);
-        self.b.switch_to(next);
-        let more = self.b.binary_int(IrOp::Add, start, 1);
-        self.b.jump(head, &[more]);
-        self.b.switch_to(missing);
-        let no = self.b.int(0);
-        self.b.jump(after, &[no]);
-        self.b.switch_to(after);
-        result
     }
 
     /// Length of a string in memory: the index of its NUL.

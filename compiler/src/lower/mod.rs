@@ -40,6 +40,7 @@ mod memory;
 mod probe;
 mod stack;
 mod stmt;
+mod strings;
 
 use health::Health;
 use map::MapHome;
@@ -106,6 +107,7 @@ impl<'a> Lowering<'a> {
         let plan = Plan {
             settings: script.settings.clone(),
             time_formats: script.time_formats.clone(),
+            cgroup_filters: script.cgroup_filters.clone(),
             ..Plan::default()
         };
         let health = Health::new(&mut module);

@@ -1,6 +1,5 @@
 //! Statements.
 
-use crate::helpers;
 use crate::hir::{Stmt, StmtKind};
 use crate::ir::Width;
 use crate::lower::frame;
@@ -67,10 +66,6 @@ impl ProgramLowering<'_, '_> {
                 self.event(&stmt.kind);
                 self.leave_probe();
             }
-            StmtKind::Signal(number) => {
-                let number = self.scalar(number);
-                self.b.call(helpers::SEND_SIGNAL, &[number]);
-            }
             StmtKind::Printf { .. }
             | StmtKind::Print(_)
             | StmtKind::PrintMap { .. }
@@ -79,6 +74,7 @@ impl ProgramLowering<'_, '_> {
             | StmtKind::Zero(_)
             | StmtKind::Time(_)
             | StmtKind::Join { .. }
+            | StmtKind::Tell { .. }
             | StmtKind::Cat { .. }
             | StmtKind::System { .. }
             | StmtKind::Report(_) => self.event(&stmt.kind),

@@ -40,6 +40,7 @@ fn target() -> Frozen {
             kprobe_multi: true,
             uprobe_multi: true,
             boot_to_realtime_ns: 0,
+            boot_to_tai_ns: 0,
             max_stack: 127,
         },
         tracepoints: tracepoints.map(|(c, n)| ((c.into(), n.into()), TracepointFormat::default())).into(),

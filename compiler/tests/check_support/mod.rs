@@ -69,6 +69,7 @@ fn features() -> Features {
         kprobe_multi: true,
         uprobe_multi: true,
         boot_to_realtime_ns: 0,
+        boot_to_tai_ns: 0,
         max_stack: 127,
     }
 }

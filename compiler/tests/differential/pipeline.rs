@@ -50,6 +50,7 @@ pub fn features(new: bool, cpus: u32) -> Features {
         kprobe_multi: new,
         uprobe_multi: new,
         boot_to_realtime_ns: 0,
+        boot_to_tai_ns: 0,
         max_stack: 127,
     }
 }

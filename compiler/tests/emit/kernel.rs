@@ -25,6 +25,7 @@ pub fn old_kernel() -> Features {
         kprobe_multi: false,
         uprobe_multi: false,
         boot_to_realtime_ns: 0,
+        boot_to_tai_ns: 0,
         max_stack: 127,
     }
 }

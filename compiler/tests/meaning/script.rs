@@ -43,6 +43,7 @@ fn lowered(source: &str) -> (Module, Plan) {
         kprobe_multi: true,
         uprobe_multi: true,
         boot_to_realtime_ns: 0,
+        boot_to_tai_ns: 0,
         max_stack: 127,
     };
     let target = Frozen {

@@ -75,6 +75,7 @@ fn target() -> Frozen {
             kprobe_multi: true,
             uprobe_multi: true,
             boot_to_realtime_ns: 0,
+            boot_to_tai_ns: 0,
             max_stack: 127,
         },
         tracepoints: BTreeMap::from([event("oom", "mark_victim"), event("kmem", "kmalloc")]),

@@ -98,6 +98,10 @@ pub const KNOWN: &[Known] = &[
         help: "the kernel's JIT is off or cannot do this: `sysctl net.core.bpf_jit_enable=1`",
     },
     Known {
+        words: "program of this type cannot use helper",
+        help: "this kernel, as it is configured or locked down, does not let this probe use the helper; another probe type may have it",
+    },
+    Known {
         words: "is not allowed in probe",
         help: "the kernel is locked down or its configuration forbids this helper; `memql --info` says what it allows",
     },

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use memql_compiler::plan::Plan;
-use memql_compiler::types::{PointText, StackMode, StructRef, TupleField, Type, tuple_layout};
+use memql_compiler::types::{Naming, PointText, StackMode, StructRef, TupleField, Type, tuple_layout};
 
 use super::aggregate;
 use super::names::{StructField, TypeNames};
 use super::time::Clocks;
-use super::{OutputError, Value};
+use super::{OutputError, Value, named, network};
 use crate::maps::{Copies, MapAccess};
 use crate::symbols::{Stack, Symbols, demangle};
 
@@ -76,6 +76,24 @@ impl Decoder<'_> {
                     })?;
                 Value::Text(self.clocks.format(format, *clock, word(bytes, 0)))
             }
+            Type::Named(naming) => {
+                let filter = match naming {
+                    Naming::Cgroup { filter } => {
+                        let filters = &self.plan.cgroup_filters;
+                        filters.get(*filter as usize).ok_or_else(|| {
+                            OutputError::Internal(format!("no cgroup filter with index {filter}"))
+                        })?
+                    }
+                    _ => "",
+                };
+                Value::Text(named::name(*naming, integer(bytes, true) as i64, filter))
+            }
+            Type::Inet => {
+                let mut address = [0u8; 16];
+                address.copy_from_slice(&bytes[4..20]);
+                Value::Text(network::address(word32(bytes, 0), address).into_bytes())
+            }
+            Type::MacAddr => Value::Text(network::mac(bytes).into_bytes()),
             Type::Point(text) => self.point(*text, word(bytes, 0))?,
             Type::Agg(agg) => aggregate::combine(*agg, Copies::new(bytes, bytes.len())),
         })

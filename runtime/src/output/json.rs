@@ -4,6 +4,8 @@
 //! valid UTF-8: text with other bytes has U+FFFD in their place, and blanks inside strings stay
 //! where a map's key becomes a property's name. Integers that a double cannot hold exactly are strings.
 
+use memql_compiler::plan::{Place, Severity};
+
 use super::escape::push_json_string;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
@@ -26,6 +28,19 @@ impl Messages for JsonMessages {
 
     fn time(&self, out: &mut Vec<u8>, text: &[u8]) {
         push_text_message(out, "time", text);
+    }
+
+    fn told(&self, out: &mut Vec<u8>, _errors: &mut Vec<u8>, severity: Severity, place: &Place, text: &[u8]) {
+        let Place { span: _, file, line, column, end_column: _ } = place;
+        let kind = match severity {
+            Severity::Warning => "warnf",
+            Severity::Error => "errorf",
+        };
+        out.extend_from_slice(format!("{{\"type\": \"{kind}\", \"msg\": ").as_bytes());
+        push_json_string(out, text);
+        out.extend_from_slice(b", \"filename\": ");
+        push_json_string(out, file.as_bytes());
+        out.extend_from_slice(format!(", \"line\": {line}, \"col\": {column}}}\n").as_bytes());
     }
 
     fn cat(&self, out: &mut Vec<u8>, text: &[u8]) {

@@ -120,6 +120,9 @@ fn rank(ty: &Type, copies: Copies<'_>) -> Option<i128> {
         | Type::Ksym
         | Type::Usym
         | Type::Timestamp { .. }
+        | Type::Named(_)
+        | Type::Inet
+        | Type::MacAddr
         | Type::Point(_) => None,
     }
 }
@@ -158,8 +161,11 @@ pub(super) fn compare(ty: &Type, a: &[u8], b: &[u8]) -> Ordering {
         Type::Ptr { .. } | Type::Ksym | Type::Timestamp { .. } | Type::Point(_) => {
             integer(a, false).cmp(&integer(b, false))
         }
+        Type::Named(_) => integer(a, true).cmp(&integer(b, true)),
         Type::Void
         | Type::Bool
+        | Type::Inet
+        | Type::MacAddr
         | Type::Buf { .. }
         | Type::Struct(_)
         | Type::Stack(_)

@@ -1,5 +1,6 @@
 //! What a run has to say, apart from how it is written: the two formats implement this.
 
+use memql_compiler::plan::{Place, Severity};
 use memql_compiler::types::{Agg, Type};
 
 use super::report::Table;
@@ -46,6 +47,8 @@ pub(super) trait Messages {
     fn printf(&self, out: &mut Vec<u8>, text: &[u8]);
     /// What `time` printed.
     fn time(&self, out: &mut Vec<u8>, text: &[u8]);
+    /// What `warnf` and `errorf` say of a place in the script; `errors` is what goes to stderr.
+    fn told(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, severity: Severity, place: &Place, text: &[u8]);
     /// A file's bytes, from `cat`.
     fn cat(&self, out: &mut Vec<u8>, text: &[u8]);
     /// What `join` printed.

@@ -18,7 +18,9 @@ mod json;
 mod kernel_names;
 mod map;
 mod messages;
+mod named;
 mod names;
+mod network;
 mod report;
 mod report_expr;
 mod sink;
@@ -177,6 +179,12 @@ impl<'p> Output<'p> {
             EventPlan::Join { parts, delimiter } => {
                 let text = joined(parts, delimiter, bytes)?;
                 self.messages.join(self.sink.buffer(), &text);
+            }
+            EventPlan::Tell { severity, place, format, args } => {
+                let text = self.formatted(format, args, bytes, maps)?;
+                let mut told = Vec::new();
+                self.messages.told(self.sink.buffer(), &mut told, *severity, place, &text);
+                self.sink.tell(&told)?;
             }
             EventPlan::Cat { format, args } => {
                 let path = self.raw_formatted(format, args, bytes, maps)?;

@@ -253,6 +253,9 @@ fn is_unsigned_64(ty: &Type) -> bool {
         | Type::Struct(_)
         | Type::Array { .. }
         | Type::Stack(_)
+        | Type::Named(_)
+        | Type::Inet
+        | Type::MacAddr
         | Type::Usym => false,
     }
 }

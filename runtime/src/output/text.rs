@@ -9,6 +9,8 @@
 //! [4, 8)      1 |@@@@...|                            end with an empty one
 //! ```
 
+use memql_compiler::plan::{Place, Severity};
+
 use super::escape;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
@@ -33,6 +35,21 @@ impl Messages for TextMessages {
 
     fn time(&self, out: &mut Vec<u8>, text: &[u8]) {
         out.extend_from_slice(text);
+    }
+
+    /// `script.mq:3:5-20: ERROR: text`
+    fn told(&self, _out: &mut Vec<u8>, errors: &mut Vec<u8>, severity: Severity, place: &Place, text: &[u8]) {
+        let Place { span: _, file, line, column, end_column } = place;
+        let end = if *end_column > 0 { format!("-{end_column}") } else { String::new() };
+        let word = match severity {
+            Severity::Warning => "WARNING",
+            Severity::Error => "ERROR",
+        };
+        errors.extend_from_slice(format!("{file}:{line}:{column}{end}: {word}: ").as_bytes());
+        errors.extend_from_slice(text);
+        if !text.ends_with(b"\n") {
+            errors.push(b'\n');
+        }
     }
 
     fn cat(&self, out: &mut Vec<u8>, text: &[u8]) {

@@ -37,7 +37,7 @@ impl Clocks {
         let offset = match clock {
             Clock::Boot => self.boot_to_realtime_ns,
             Clock::Monotonic => self.monotonic_to_realtime_ns,
-            Clock::Tai => self.tai_to_realtime_ns,
+            Clock::Tai | Clock::SoftwareTai => self.tai_to_realtime_ns,
             Clock::Realtime => 0,
         };
         let ns = i128::from(ns) + i128::from(offset);

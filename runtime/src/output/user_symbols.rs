@@ -13,7 +13,10 @@ pub(super) fn wanted(plan: &Plan) -> bool {
 /// The values that an event carries. Reports show what maps hold.
 fn arguments(event: &EventPlan) -> &[Arg] {
     match event {
-        EventPlan::Printf { args, .. } | EventPlan::Cat { args, .. } | EventPlan::System { args, .. } => args,
+        EventPlan::Printf { args, .. }
+        | EventPlan::Tell { args, .. }
+        | EventPlan::Cat { args, .. }
+        | EventPlan::System { args, .. } => args,
         EventPlan::Print(arg) => std::slice::from_ref(arg),
         EventPlan::Join { .. }
         | EventPlan::PrintMap { .. }
@@ -43,6 +46,9 @@ fn has(ty: &Type) -> bool {
         | Type::Ksym
         | Type::Timestamp { .. }
         | Type::Point(_)
+        | Type::Named(_)
+        | Type::Inet
+        | Type::MacAddr
         | Type::Agg(_) => false,
     }
 }

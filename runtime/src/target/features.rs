@@ -38,7 +38,8 @@ pub fn probe() -> Features {
         current_task_btf,
         kprobe_multi: multi_link(sys::BPF_TRACE_KPROBE_MULTI),
         uprobe_multi: cpu_v4 && multi_link(sys::BPF_TRACE_UPROBE_MULTI),
-        boot_to_realtime_ns: boot_to_realtime_ns(),
+        boot_to_realtime_ns: boot_to(libc::CLOCK_REALTIME),
+        boot_to_tai_ns: boot_to(libc::CLOCK_TAI),
         max_stack: max_stack(),
     }
 }
@@ -144,14 +145,15 @@ fn other_pid_namespace() -> Option<(u64, u64)> {
     (own.ino() != FIRST).then(|| (own.dev(), own.ino()))
 }
 
-fn boot_to_realtime_ns() -> i64 {
+/// The offset of another clock from the boot clock, in nanoseconds.
+fn boot_to(clock: libc::clockid_t) -> i64 {
     let now = |clock| {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the clock writes to a value of ours.
         unsafe { libc::clock_gettime(clock, &mut time) };
         time.tv_sec * 1_000_000_000 + time.tv_nsec
     };
-    now(libc::CLOCK_REALTIME) - now(libc::CLOCK_BOOTTIME)
+    now(clock) - now(libc::CLOCK_BOOTTIME)
 }
 
 /// Frames that the kernel collects at most (`kernel.perf_event_max_stack`).

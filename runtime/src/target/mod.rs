@@ -236,6 +236,20 @@ impl Target for Running {
     fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
         self.symbols.address(path, name)
     }
+
+    fn cgroup_id(&self, path: &str) -> Result<u64, FactError> {
+        use std::os::unix::fs::MetadataExt;
+        let folder = std::fs::metadata(path)
+            .map_err(|error| refused(&format!("cannot look at the cgroup `{path}`"), &error))?;
+        if !folder.is_dir() {
+            return Err(FactError {
+                message: format!("`{path}` is no cgroup: it is no folder"),
+                help: Some("give the cgroup's folder, such as `/sys/fs/cgroup/system.slice`".to_owned()),
+            });
+        }
+        // The kernel takes the inode's number for the id (kernfs_id_ino, include/linux/kernfs.h).
+        Ok(folder.ino())
+    }
 }
 
 /// A fact that the system refuses to give.

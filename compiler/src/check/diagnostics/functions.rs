@@ -359,3 +359,91 @@ pub(crate) fn offset_of_no_struct(ty: &Type, name: &Name) -> Diagnostic {
         "not a struct",
     )
 }
+
+/// E0690: what the script itself says in `fail` or `static_assert`.
+pub(crate) fn script_says_no(message: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0690", message, span, "the script says so")
+}
+
+/// E0605: a process id that is text.
+pub(crate) fn not_a_process_id(span: Span) -> Diagnostic {
+    Diagnostic::error("E0605", "`comm()` takes a process id", span, "expected an integer")
+        .help("the name of the current thread is `comm`")
+}
+
+/// E0605: bytes of an address that has another size.
+pub(crate) fn not_an_address_of_size(value: &Expr, sizes: &[u32]) -> Diagnostic {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    let wanted = sizes.join(" or ");
+    Diagnostic::error(
+        "E0605",
+        format!("expected {wanted} bytes, found `{}`", value.ty),
+        value.span,
+        format!("`{}`", value.ty),
+    )
+    .help("cast a pointer to the bytes: `(uint8[16] *)p`, or take the field that holds them")
+}
+
+/// E0605: an address family other than the two.
+pub(crate) fn address_family(family: i128, span: Span) -> Diagnostic {
+    Diagnostic::error("E0605", format!("there is no address family {family} here"), span, "expected 2 or 10")
+        .help("2 is `AF_INET`, 10 is `AF_INET6`")
+}
+
+/// E0605: text that is no IP address.
+pub(crate) fn not_an_ip_address(text: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0605", format!("`{text}` is no IP address"), span, "expected an IPv4 or IPv6 address")
+        .help("write it like `127.0.0.1` or `::1`")
+}
+
+/// E0607: a search in text of which the kernel verifier would have too much to look at.
+pub(crate) fn search_too_large(haystack: &Expr, needle: &Expr, most: u64) -> Diagnostic {
+    let title = format!("`{}` in `{}` is too much to search", needle.ty, haystack.ty);
+    Diagnostic::error("E0607", title, needle.span, "its length is not known")
+        .because(haystack.span, "the text that is searched")
+        .note(format!("the capacities multiplied may be {most} at most"))
+        .help("read less: `str(address, 64)`, or look for constant text")
+}
+
+/// E0607: a value whose bytes are not at hand.
+pub(crate) fn not_bytes(name: &Name, value: &Expr) -> Diagnostic {
+    let title = format!("`{}` takes strings, buffers, arrays and tuples, not `{}`", name.text, value.ty);
+    let finding = Diagnostic::error("E0607", title, value.span, "expected bytes");
+    match value.ty {
+        Type::Ptr { .. } => finding.help("read the bytes at an address: `buf(address, n)`"),
+        _ => finding.help("compare numbers with `==`"),
+    }
+}
+
+/// E0604: comparing more bytes than there are.
+pub(crate) fn compares_too_much(n: i128, most: u32, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0604",
+        format!("{n} bytes of values of {most}"),
+        span,
+        "more than the shorter one has",
+    )
+    .help(format!("compare {most} bytes or fewer"))
+}
+
+/// E0608: a function in a probe of a type that cannot have it.
+pub(crate) fn only_in(name: &Name, kinds: &str, kind: ProgramKind, span: Span, at: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0608",
+        format!("`{}` works in {kinds} probes only", name.text),
+        span,
+        format!("this is one of {}", kind_name(kind)),
+    )
+    .because(at, "the attach point")
+}
+
+/// E0605: a place for a result that is no variable.
+pub(crate) fn not_a_variable(name: &Name, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0605",
+        format!("`{}` puts its result into a variable", name.text),
+        span,
+        "expected a variable",
+    )
+    .help("give it one: `$value`")
+}

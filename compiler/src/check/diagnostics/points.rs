@@ -322,3 +322,15 @@ fn with_help(finding: Diagnostic, help: Option<String>) -> Diagnostic {
         None => finding,
     }
 }
+
+/// E0207: `probetype` in a probe with attach points of several types.
+pub(crate) fn several_types(first: &str, other: &str, span: Span, at: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0207",
+        format!("this probe is a `{first}` and a `{other}`"),
+        span,
+        "it has no one type",
+    )
+    .because(at, "the attach points")
+    .help("write a probe for each type")
+}

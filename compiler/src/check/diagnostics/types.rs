@@ -420,3 +420,14 @@ pub(crate) fn discarded(span: Span) -> Diagnostic {
     Diagnostic::warning("W0002", "this value is not used", span, "computed and dropped")
         .help("assign it, or drop it on purpose: `_ = ...`")
 }
+
+/// E0409: writing more bytes than there are.
+pub(crate) fn write_length(length: i128, size: u32, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0409",
+        format!("{length} bytes of a value of {size}"),
+        span,
+        "expected 1 or more of its bytes",
+    )
+    .help(format!("write {size} bytes or fewer"))
+}

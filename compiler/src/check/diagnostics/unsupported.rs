@@ -34,27 +34,10 @@ pub(crate) fn builtin(name: &Name, known: &Unsupported) -> Diagnostic {
     instead(finding, known)
 }
 
-/// E0801: `comm(pid)`
-pub(crate) fn comm_of_pid(span: Span) -> Diagnostic {
-    Diagnostic::error("E0801", "`comm(pid)` is not supported yet", span, "only the current thread's name")
-        .help("use `comm`")
-}
-
-/// E0801: `pid(init)` and `tid(init)`.
-pub(crate) fn init_namespace(name: &Name, span: Span) -> Diagnostic {
-    Diagnostic::error(
-        "E0801",
-        format!("`{}(init)` is not supported yet", name.text),
-        span,
-        "ids are those of memql's namespace",
-    )
-    .help(format!("use `{}`", name.text))
-}
-
-/// E0801: `nsecs(sw_tai)`
-pub(crate) fn software_tai(span: Span) -> Diagnostic {
-    Diagnostic::error("E0801", "`nsecs(sw_tai)` is not supported yet", span, "a clock of bpftrace")
-        .help("use `nsecs(tai)`")
+/// E0802: `usermode` where the processor does not tell.
+pub(crate) fn usermode(span: Span) -> Diagnostic {
+    Diagnostic::error("E0802", "`usermode` works on x86-64 only", span, "not on this processor")
+        .help("use `kstack` and `ustack`")
 }
 
 /// E0802: a clock that this kernel's programs cannot read.

@@ -43,7 +43,7 @@ fn sizeof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     Some(constant::constant(i128::from(size), Type::U64, call.span))
 }
 
-fn offsetof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+pub(super) fn offsetof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let base = match &call.args.first()?.kind {
         Ast::Type(ty) => checker.type_of(ty)?,
         _ => checker.stored_value(&call.args[0])?.ty,

@@ -1,6 +1,6 @@
 //! What is done with maps: deleting, clearing, asking.
 
-use memql_grammar::ast::{Expr as AstExpr, ExprKind as Ast, Name};
+use memql_grammar::ast::{self, Expr as AstExpr, ExprKind as Ast, Name};
 
 use super::{Call, Checks, Entry};
 use crate::check::Checker;
@@ -19,6 +19,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     .with_effect(),
     Entry::new("has_key", "bool has_key(map, key)", "whether a key is there", Checks::Value(has_key))
         .takes(2, 2),
+    Entry::new(
+        "find",
+        "bool find(map, key, $variable)",
+        "whether a key is there; its value goes into the variable",
+        Checks::Value(find),
+    )
+    .takes(3, 3)
+    .with_effect(),
     Entry::new("clear", "void clear(map)", "removes all keys", Checks::Effect(clear)).takes(1, 1),
     Entry::new("zero", "void zero(map)", "sets all values to zero", Checks::Effect(zero)).takes(1, 1),
     Entry::new("len", "int64 len(map or stack)", "how many keys or frames", Checks::Value(len)).takes(1, 1),
@@ -67,6 +75,55 @@ fn has_key(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.map_argument(call)?;
     let (map, key) = key_argument(checker, name, call.args.get(1)?)?;
     Some(Expr { kind: ExprKind::HasKey { map, key: Box::new(key) }, ty: Type::Bool, span: call.span })
+}
+
+/// `find(@map, key, $variable)`: the value goes into the variable if it is there.
+///
+/// ```text
+/// { $k = key; $there = has_key(@map, $k); if ($there) { $variable = @map[$k]; } $there }
+/// ```
+fn find(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let map = checker.map_argument(call)?;
+    let (key, place) = (call.args.get(1)?, call.args.get(2)?);
+    let Ast::Var(var) = &place.kind else {
+        return checker.fail(|| errors::not_a_variable(call.name, place.span));
+    };
+    if checker.probe.scopes.find(&var.text).is_none() {
+        checker.declare(var, None, true, false);
+    }
+    // Names that no script can have.
+    let own = |text: &str, span| AstExpr { kind: Ast::Var(Name { text: text.to_owned(), span }), span };
+    let (held, there) = (own(" key", key.span), own(" there", call.name.span));
+    let map_expr = |key| AstExpr { kind: Ast::Map { name: map.clone(), key }, span: map.span };
+    let set = |place: &AstExpr, value| ast::Stmt {
+        kind: ast::StmtKind::Assign { place: place.clone(), op: None, value },
+        span: place.span,
+    };
+    let has_key = AstExpr {
+        kind: Ast::Call {
+            name: Name { text: "has_key".to_owned(), span: call.name.span },
+            args: vec![map_expr(None), held.clone()],
+        },
+        span: call.span,
+    };
+    let taken = set(place, map_expr(Some(vec![held.clone()])));
+    let block = ast::Block {
+        stmts: vec![
+            set(&held, key.clone()),
+            set(&there, has_key),
+            ast::Stmt {
+                kind: ast::StmtKind::If {
+                    cond: there.clone(),
+                    then: ast::Block { stmts: vec![taken], value: None, span: call.span },
+                    otherwise: None,
+                },
+                span: call.span,
+            },
+        ],
+        value: Some(Box::new(there)),
+        span: call.span,
+    };
+    checker.expr(&AstExpr { kind: Ast::Block(block), span: call.span })
 }
 
 /// A map taken as a whole, with or without keys.

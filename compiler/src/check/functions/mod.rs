@@ -3,8 +3,12 @@
 //! What the checker, the "did you mean", the help and the manual know of a function is its record.
 
 mod aggregations;
+mod kernel;
 mod kinds;
 mod maps;
+mod meta;
+mod names;
+mod network;
 mod options;
 mod output;
 mod place;
@@ -21,6 +25,7 @@ use crate::hir::{Expr, StmtKind};
 use crate::types::Agg;
 
 pub(crate) use output::fits;
+pub(crate) use symbols::mode_name;
 pub(crate) use unsupported::{Unsupported, find as unsupported};
 
 /// A builtin or function of the language.
@@ -120,21 +125,49 @@ impl Entry {
     }
 }
 
+/// Entries that belong together.
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// The heading that the manual puts above them.
+    pub title: &'static str,
+    /// The entries.
+    pub entries: &'static [Entry],
+}
+
+const fn family(title: &'static str, entries: &'static [Entry]) -> Family {
+    Family { title, entries }
+}
+
 /// All builtins and functions, family by family.
+pub const FAMILIES: &[Family] = &[
+    family("Processes, threads, users, processors", process::ENTRIES),
+    family("Where the probe is", place::ENTRIES),
+    family("Time", time::ENTRIES),
+    family("Text and bytes", strings::ENTRIES),
+    family("Stacks, symbols, addresses, registers", symbols::ENTRIES),
+    family("Networks", network::ENTRIES),
+    family("Names of numbers", names::ENTRIES),
+    family("What only the kernel can do", kernel::ENTRIES),
+    family("Maps", maps::ENTRIES),
+    family("What maps keep of many values", aggregations::ENTRIES),
+    family("Output, and what else is asked of memql", output::ENTRIES),
+    family("Types and layouts", kinds::ENTRIES),
+    family("While compiling", meta::ENTRIES),
+    family("Parameters", options::ENTRIES),
+];
+
+/// All builtins and functions.
 pub fn table() -> impl Iterator<Item = &'static Entry> {
-    let families: [&'static [Entry]; 10] = [
-        process::ENTRIES,
-        place::ENTRIES,
-        time::ENTRIES,
-        strings::ENTRIES,
-        symbols::ENTRIES,
-        maps::ENTRIES,
-        aggregations::ENTRIES,
-        output::ENTRIES,
-        kinds::ENTRIES,
-        options::ENTRIES,
-    ];
-    families.into_iter().flatten()
+    FAMILIES.iter().flat_map(|family| family.entries)
+}
+
+/// The index of a text in a table, to which it is added if it is not there.
+fn intern(texts: &mut Vec<String>, text: String) -> u32 {
+    let at = texts.iter().position(|t| *t == text).unwrap_or_else(|| {
+        texts.push(text);
+        texts.len() - 1
+    });
+    at as u32
 }
 
 /// The builtin or function of this name.

@@ -7,7 +7,7 @@ use crate::check::diagnostics::{formats, functions as errors};
 use crate::check::{Checker, constant};
 use crate::format::parse_format;
 use crate::hir::{Expr, ExprKind, StmtKind};
-use crate::plan::{Conversion, Format, FormatPiece, Verb};
+use crate::plan::{Conversion, Format, FormatPiece, Severity, Verb};
 use crate::types::Type;
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -25,6 +25,20 @@ pub(super) const ENTRIES: &[Entry] = &[
         Checks::Effect(print),
     )
     .takes(1, 3),
+    Entry::new(
+        "errorf",
+        "void errorf(const string format, ...)",
+        "prints an error with the place in the script, on stderr",
+        Checks::Effect(|k, c| tell(k, c, Severity::Error)),
+    )
+    .takes_at_least(1),
+    Entry::new(
+        "warnf",
+        "void warnf(const string format, ...)",
+        "prints a warning with the place in the script, on stderr",
+        Checks::Effect(|k, c| tell(k, c, Severity::Warning)),
+    )
+    .takes_at_least(1),
     Entry::new("cat", "void cat(const string format, ...)", "prints a file", Checks::Effect(cat))
         .takes_at_least(1),
     Entry::new("system", "void system(const string format, ...)", "runs a command", Checks::Effect(system))
@@ -37,6 +51,10 @@ fn printf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
     formatted(checker, call).map(|(format, args)| StmtKind::Printf { format, args })
 }
 
+fn tell(checker: &mut Checker<'_>, call: &Call<'_>, severity: Severity) -> Option<StmtKind> {
+    formatted(checker, call).map(|(format, args)| StmtKind::Tell { severity, format, args })
+}
+
 fn cat(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
     formatted(checker, call).map(|(format, args)| StmtKind::Cat { format, args })
 }
@@ -46,7 +64,7 @@ fn system(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
 }
 
 /// A format and its arguments, checked against each other.
-fn formatted(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<(Format, Vec<Expr>)> {
+pub(super) fn formatted(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<(Format, Vec<Expr>)> {
     let literal = checker.literal_argument(call, 0, "the format");
     let rest = call.args.get(1..).unwrap_or_default();
     let args: Vec<Option<Expr>> = rest.iter().map(|a| checker.stored_value(a)).collect();

@@ -1,13 +1,21 @@
 //! Where the probe is: `probe`, `func`, `retval`.
 
 use super::{Call, Checks, Entry};
-use crate::check::Checker;
+use crate::attach::AttachPoint;
 use crate::check::diagnostics::points;
+use crate::check::{Checker, constant};
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::types::{PointText, Type};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("probe", "string probe", "the attach point that fired, in full", Checks::Value(probe)).bare(),
+    Entry::new(
+        "probetype",
+        "string probetype",
+        "the type of the probe, like `tracepoint`; `special` for begin and end",
+        Checks::Value(probetype),
+    )
+    .bare(),
     Entry::new("func", "string func", "the function that the probe is on", Checks::Value(func)).bare(),
     Entry::new(
         "retval",
@@ -24,6 +32,21 @@ fn point(which: PointText, call: &Call<'_>) -> Option<Expr> {
 
 fn probe(_: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     point(PointText::Probe, call)
+}
+
+fn probetype(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let mut types = checker.probe.points.iter().map(|point| match point {
+        AttachPoint::Begin | AttachPoint::End => "special".to_owned(),
+        other => other.to_string().split(':').next().unwrap_or_default().to_owned(),
+    });
+    let first = types.next()?;
+    match types.find(|other| *other != first) {
+        None => Some(constant::text(first.as_bytes(), call.span)),
+        Some(other) => {
+            let at = checker.probe.span;
+            checker.fail(|| points::several_types(&first, &other, call.span, at))
+        }
+    }
 }
 
 fn func(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {

@@ -1,18 +1,32 @@
 //! Who runs: processes, threads, users, processors.
 
-use memql_grammar::ast::{ExprKind as Ast, Name, Span};
+use memql_grammar::ast::{BinaryOp, Expr as AstExpr, ExprKind as Ast, Name, Span};
 
 use super::{Call, Checks, Entry};
 use crate::check::diagnostics::{functions as errors, unsupported};
 use crate::check::{Checker, constant};
+use crate::helpers;
 use crate::hir::{Builtin, Expr, ExprKind, StmtKind};
+use crate::ir::Helper;
 use crate::types::{AddrSpace, Type};
 
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry::new("pid", "uint32 pid", "process id of the current thread", Checks::Value(pid))
-        .bare()
-        .takes(0, 1),
-    Entry::new("tid", "uint32 tid", "thread id of the current thread", Checks::Value(tid)).bare().takes(0, 1),
+    Entry::new(
+        "pid",
+        "uint32 pid, pid(curr_ns | init)",
+        "process id of the current thread, in memql's PID namespace or the first one",
+        Checks::Value(pid),
+    )
+    .bare()
+    .takes(0, 1),
+    Entry::new(
+        "tid",
+        "uint32 tid, tid(curr_ns | init)",
+        "thread id of the current thread, in memql's PID namespace or the first one",
+        Checks::Value(tid),
+    )
+    .bare()
+    .takes(0, 1),
     Entry::new(
         "uid",
         "uint32 uid",
@@ -27,9 +41,54 @@ pub(super) const ENTRIES: &[Entry] = &[
         Checks::Value(|_, c| u32(Builtin::Gid, c)),
     )
     .bare(),
-    Entry::new("comm", "string comm", "name of the current thread", Checks::Value(comm)).bare().takes(0, 1),
+    Entry::new(
+        "comm",
+        "string comm, name comm(uint32 pid)",
+        "name of the current thread; of a process, looked up when printed",
+        Checks::Value(comm),
+    )
+    .bare()
+    .takes(0, 1),
     Entry::new("curtask", "struct task_struct *curtask", "the current task", Checks::Value(curtask)).bare(),
-    Entry::new("ppid", "uint32 ppid", "process id of the parent", Checks::Value(ppid)).bare(),
+    Entry::new(
+        "ppid",
+        "uint32 ppid, ppid(struct task_struct *)",
+        "process id of the parent",
+        Checks::Value(|k, c| of_task(k, c, "real_parent", "tgid")),
+    )
+    .bare()
+    .takes(0, 1),
+    Entry::new(
+        "pcomm",
+        "string pcomm, pcomm(struct task_struct *)",
+        "name of the parent",
+        Checks::Value(|k, c| of_task(k, c, "real_parent", "comm")),
+    )
+    .bare()
+    .takes(0, 1),
+    Entry::new(
+        "leader_comm",
+        "string leader_comm, leader_comm(struct task_struct *)",
+        "name of the process's first thread",
+        Checks::Value(|k, c| of_task(k, c, "group_leader", "comm")),
+    )
+    .bare()
+    .takes(0, 1),
+    Entry::new(
+        "leader_tid",
+        "uint32 leader_tid, leader_tid(struct task_struct *)",
+        "thread id of the process's first thread",
+        Checks::Value(|k, c| of_task(k, c, "group_leader", "pid")),
+    )
+    .bare()
+    .takes(0, 1),
+    Entry::new(
+        "usermode",
+        "uint8 usermode",
+        "1 if the processor was in user mode, else 0 (x86-64)",
+        Checks::Value(usermode),
+    )
+    .bare(),
     Entry::new(
         "cpu",
         "uint32 cpu",
@@ -73,7 +132,15 @@ pub(super) const ENTRIES: &[Entry] = &[
         "signal",
         "void signal(name or number)",
         "sends a signal to the current process",
-        Checks::Effect(signal),
+        Checks::Effect(|k, c| signal(k, c, helpers::SEND_SIGNAL)),
+    )
+    .takes(1, 1)
+    .needs_unsafe(),
+    Entry::new(
+        "signal_thread",
+        "void signal_thread(name or number)",
+        "sends a signal to the current thread",
+        Checks::Effect(|k, c| signal(k, c, helpers::SEND_SIGNAL_THREAD)),
     )
     .takes(1, 1)
     .needs_unsafe(),
@@ -92,23 +159,25 @@ fn u64(which: Builtin, call: &Call<'_>) -> Option<Expr> {
 }
 
 fn pid(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
-    namespace(checker, call)?;
-    u32(Builtin::Pid, call)
+    match initial_namespace(checker, call)? {
+        false => u32(Builtin::Pid, call),
+        true => u32(Builtin::InitPid, call),
+    }
 }
 
 fn tid(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
-    namespace(checker, call)?;
-    u32(Builtin::Tid, call)
+    match initial_namespace(checker, call)? {
+        false => u32(Builtin::Tid, call),
+        true => u32(Builtin::InitTid, call),
+    }
 }
 
-/// `pid(curr_ns)` is what `pid` is; `pid(init)` is not here yet.
-fn namespace(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<()> {
-    let Some(arg) = call.args.first() else { return Some(()) };
+/// Whether the argument asks for ids as the first PID namespace has them.
+fn initial_namespace(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<bool> {
+    let Some(arg) = call.args.first() else { return Some(false) };
     match &arg.kind {
-        Ast::Ident(mode) if mode.text == "curr_ns" => Some(()),
-        Ast::Ident(mode) if mode.text == "init" => {
-            checker.fail(|| unsupported::init_namespace(call.name, arg.span))
-        }
+        Ast::Ident(mode) if mode.text == "curr_ns" => Some(false),
+        Ast::Ident(mode) if mode.text == "init" => Some(true),
         _ => checker.fail(|| errors::unknown_mode(call.name, arg.span, &["curr_ns", "init"])),
     }
 }
@@ -117,7 +186,7 @@ fn comm(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     if call.args.is_empty() {
         return Some(builtin(Builtin::Comm, Type::Str { cap: 16 }, call.span));
     }
-    checker.fail(|| unsupported::comm_of_pid(call.span))
+    super::names::process_name(checker, call)
 }
 
 fn curtask(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
@@ -131,19 +200,52 @@ fn task(checker: &mut Checker<'_>, span: Span) -> Option<Expr> {
     Some(builtin(Builtin::Curtask, Type::Ptr { to: Box::new(to), space: AddrSpace::Kernel }, span))
 }
 
-fn ppid(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+/// `task->via->field`, of the current task without an argument.
+fn of_task(checker: &mut Checker<'_>, call: &Call<'_>, via: &str, field: &str) -> Option<Expr> {
     let span = call.span;
-    let btf = checker.btf(span, "`ppid`")?;
-    let task_id = btf.struct_named("task_struct")?;
-    let parent = btf.field(task_id, "real_parent")?;
-    let tgid = btf.field(task_id, "tgid")?;
-    let parent_type = btf.lang_type(parent.type_id, AddrSpace::Kernel);
-    let load = |addr: Expr, bits: u32, ty: Type| {
-        let offset = i64::from(bits / 8);
-        Expr { kind: ExprKind::Load { addr: Box::new(addr), offset, bits: None }, ty, span }
+    checker.btf(span, &format!("`{}`", call.name.text))?;
+    let name = |text: &str| Name { text: text.to_owned(), span };
+    let base = match call.args.first() {
+        Some(task) => task.clone(),
+        None => AstExpr { kind: Ast::Ident(name("curtask")), span },
     };
-    let parent = load(task(checker, span)?, parent.bit_offset, parent_type);
-    Some(load(parent, tgid.bit_offset, Type::U32))
+    let member = |base: AstExpr, field: &str| AstExpr {
+        kind: Ast::Field { base: Box::new(base), name: name(field), arrow: true },
+        span,
+    };
+    let value = checker.expr(&member(member(base, via), field))?;
+    match value.ty {
+        Type::Int { .. } => checker.convert(value, &Type::U32),
+        _ => Some(value),
+    }
+}
+
+/// The privilege level in the code segment's selector: 3 is user mode.
+const PRIVILEGE_LEVEL: i128 = 3;
+
+fn usermode(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let span = call.span;
+    let byte = Type::Int { bits: 8, signed: false };
+    let kind = checker.probe.kind()?;
+    if !kind.has_registers() {
+        // `begin` and the like run in memql itself; at other probes the kernel is what runs.
+        let user = kind == crate::attach::ProgramKind::TestRun;
+        return Some(constant::constant(i128::from(user), byte, span));
+    }
+    let Some(offset) = crate::arch::registers(checker.target.features().arch).named("cs") else {
+        return checker.fail(|| unsupported::usermode(span));
+    };
+    let load = Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty: Type::U64, span };
+    let level = Box::new(constant::constant(PRIVILEGE_LEVEL, Type::U64, span));
+    let binary = |op, left: Expr, right| Expr {
+        kind: ExprKind::Binary { op, left: Box::new(left), right },
+        ty: Type::U64,
+        span,
+    };
+    let masked = binary(BinaryOp::BitAnd, load, level.clone());
+    let equal = ExprKind::Compare { op: BinaryOp::Eq, left: Box::new(masked), right: level };
+    let truth = Expr { kind: equal, ty: Type::Bool, span };
+    Some(Expr { kind: ExprKind::Cast(Box::new(truth)), ty: byte, span })
 }
 
 fn ncpus(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
@@ -163,13 +265,13 @@ fn target_pid(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     Some(constant::constant(i128::from(pid), Type::U32, call.span))
 }
 
-fn signal(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
+fn signal(checker: &mut Checker<'_>, call: &Call<'_>, helper: Helper) -> Option<StmtKind> {
     let arg = call.args.first()?;
     let value = checker.stored_value(arg)?;
     if let Some(name) = constant::text_of(&value).map(|b| String::from_utf8_lossy(b).into_owned()) {
         let short = name.strip_prefix("SIG").unwrap_or(&name).to_owned();
         return match SIGNALS.iter().find(|(n, _)| *n == short) {
-            Some((_, number)) => Some(StmtKind::Signal(Expr::int(*number, Type::U32, arg.span))),
+            Some((_, number)) => Some(sent(helper, Expr::int(*number, Type::U32, arg.span), call)),
             None => {
                 let name = Name { text: name, span: arg.span };
                 checker.fail(|| errors::unknown_signal(&name, SIGNALS.iter().map(|s| s.0)))
@@ -179,7 +281,12 @@ fn signal(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
     if let Some(n) = constant::value_of(&value).filter(|n| !(1..=64).contains(n)) {
         return checker.fail(|| errors::bad_signal_number(n, arg.span));
     }
-    Some(StmtKind::Signal(checker.integer_argument(arg, &Type::U32)?))
+    Some(sent(helper, checker.integer_argument(arg, &Type::U32)?, call))
+}
+
+fn sent(helper: Helper, number: Expr, call: &Call<'_>) -> StmtKind {
+    let kind = ExprKind::Helper { helper, context: false, args: vec![number] };
+    StmtKind::Expr(Expr { kind, ty: Type::I64, span: call.span })
 }
 
 /// Signal numbers of x86-64 and arm64 (include/uapi/asm-generic/signal.h).

@@ -31,11 +31,39 @@ pub(super) const ENTRIES: &[Entry] = &[
     .takes(3, 3),
     Entry::new(
         "strcontains",
-        "bool strcontains(string, const string)",
-        "whether a text is part of another",
+        "bool strcontains(string, string)",
+        "whether the second text is part of the first",
         Checks::Value(strcontains),
     )
     .takes(2, 2),
+    Entry::new(
+        "strstr",
+        "int64 strstr(string, string)",
+        "where the second text first is in the first; -1 if nowhere",
+        Checks::Value(strstr),
+    )
+    .takes(2, 2),
+    Entry::new(
+        "str_concat",
+        "string str_concat(string, string)",
+        "one text after the other",
+        Checks::Value(str_concat),
+    )
+    .takes(2, 2),
+    Entry::new(
+        "strcap",
+        "int64 strcap(string)",
+        "how many bytes a text can have, its NUL included",
+        Checks::Value(strcap),
+    )
+    .takes(1, 1),
+    Entry::new(
+        "memcmp",
+        "int32 memcmp(bytes, bytes, uint64 count)",
+        "0 if the first bytes are equal, else the difference of the first two that differ",
+        Checks::Value(memcmp),
+    )
+    .takes(3, 3),
     Entry::new(
         "join",
         "void join(char **argv [, const string delimiter])",
@@ -136,6 +164,11 @@ fn buf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
             let right = Box::new(Expr::int(offset, Type::I64, span));
             (Expr { kind: ExprKind::Binary { op: BinaryOp::Add, left: addr, right }, ty, span }, Some(size))
         }
+        // A value at hand.
+        _ if matches!(value.ty, Type::Str { .. } | Type::Array { .. }) => {
+            let size = value.ty.size();
+            (value, Some(size))
+        }
         _ => (address(checker, call, value)?, None),
     };
     let full = |n: u32| Expr::int(i64::from(n), Type::U64, span);
@@ -176,7 +209,7 @@ fn text(checker: &mut Checker<'_>, call: &Call<'_>, at: usize) -> Option<Expr> {
 fn strlen(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let value = text(checker, call, 0)?;
     if let Some(bytes) = constant::text_of(&value) {
-        return Some(constant::constant(bytes.len() as i128, Type::U64, call.span));
+        return Some(constant::constant(before_nul(bytes).len() as i128, Type::U64, call.span));
     }
     Some(Expr { kind: ExprKind::StrLen(Box::new(value)), ty: Type::U64, span: call.span })
 }
@@ -201,15 +234,93 @@ fn strncmp(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 }
 
 fn strcontains(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
-    let haystack = text(checker, call, 0);
-    let needle = checker.constant_text(call, 1, "the text to look for");
-    let (haystack, needle) = (haystack?, needle?.into_bytes());
-    let span = call.span;
-    if let Some(bytes) = constant::text_of(&haystack) {
-        let found = needle.is_empty() || bytes.windows(needle.len()).any(|w| w == needle);
-        return Some(constant::boolean(found, span));
+    let found = strstr(checker, call)?;
+    let zero = Box::new(Expr::int(0, Type::I64, call.span));
+    if let Some(v) = constant::value_of(&found) {
+        return Some(constant::boolean(v >= 0, call.span));
     }
-    Some(Expr { kind: ExprKind::StrContains { haystack: Box::new(haystack), needle }, ty: Type::Bool, span })
+    let kind = ExprKind::Compare { op: BinaryOp::Ge, left: Box::new(found), right: zero };
+    Some(Expr { kind, ty: Type::Bool, span: call.span })
+}
+
+/// The bytes of text before its first NUL.
+fn before_nul(text: &[u8]) -> &[u8] {
+    text.split(|b| *b == 0).next().unwrap_or_default()
+}
+
+/// How many pairs of bytes a search may compare at most: each is looked at by the kernel verifier.
+const MOST_COMPARED: u64 = 1 << 14;
+
+fn strstr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let (haystack, needle) = (text(checker, call, 0), text(checker, call, 1));
+    let (haystack, mut needle) = (haystack?, needle?);
+    let span = call.span;
+    if let Some(bytes) = constant::text_of(&needle) {
+        let wanted = before_nul(bytes).to_vec();
+        if let Some(bytes) = constant::text_of(&haystack) {
+            let bytes = before_nul(bytes);
+            let at = if wanted.is_empty() {
+                Some(0)
+            } else {
+                bytes.windows(wanted.len()).position(|w| w == wanted)
+            };
+            return Some(constant::constant(at.map_or(-1, |at| at as i128), Type::I64, span));
+        }
+        needle = constant::text(&wanted, needle.span);
+    } else if u64::from(haystack.ty.size()) * u64::from(needle.ty.size()) > MOST_COMPARED {
+        return checker.fail(|| errors::search_too_large(&haystack, &needle, MOST_COMPARED));
+    }
+    let kind = ExprKind::StrIndex { haystack: Box::new(haystack), needle: Box::new(needle) };
+    Some(Expr { kind, ty: Type::I64, span })
+}
+
+fn str_concat(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let (a, b) = (text(checker, call, 0), text(checker, call, 1));
+    let (a, b) = (a?, b?);
+    let span = call.span;
+    if let (Some(x), Some(y)) = (constant::text_of(&a), constant::text_of(&b)) {
+        return Some(constant::text(&[before_nul(x), before_nul(y)].concat(), span));
+    }
+    let cap = a.ty.size() + b.ty.size() - 1;
+    let both = Expr { kind: ExprKind::StrConcat(Box::new(a), Box::new(b)), ty: Type::Str { cap }, span };
+    checker.keepable(&both)?;
+    Some(both)
+}
+
+fn strcap(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let value = checker.stored_value(call.args.first()?)?;
+    let value = checker.point_text(value);
+    match &value.ty {
+        Type::Str { cap } => Some(constant::constant(i128::from(*cap), Type::I64, call.span)),
+        Type::Array { elem, len } if matches!(**elem, Type::Int { bits: 8, .. }) => {
+            Some(constant::constant(i128::from(*len), Type::I64, call.span))
+        }
+        Type::Ptr { .. } => {
+            let length = strlen(checker, call)?;
+            checker.convert(length, &Type::I64)
+        }
+        _ => checker.fail(|| errors::not_text(call.name, &value)),
+    }
+}
+
+fn memcmp(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let (a, b) = (checker.stored_value(call.args.first()?), checker.stored_value(call.args.get(1)?));
+    let count = checker.integer_argument(call.args.get(2)?, &Type::U64);
+    let (a, b, count) = (a?, b?, count?);
+    for value in [&a, &b] {
+        let bytes =
+            matches!(value.ty, Type::Str { .. } | Type::Buf { .. } | Type::Array { .. } | Type::Tuple(_));
+        if !bytes {
+            return checker.fail(|| errors::not_bytes(call.name, value));
+        }
+    }
+    let size = |ty: &Type| if let Type::Buf { cap } = ty { *cap } else { ty.size() };
+    let most = size(&a.ty).min(size(&b.ty));
+    if let Some(n) = constant::value_of(&count).filter(|n| *n > i128::from(most)) {
+        return checker.fail(|| errors::compares_too_much(n, most, call.args[2].span));
+    }
+    let kind = ExprKind::MemCompare { left: Box::new(a), right: Box::new(b), count: Box::new(count) };
+    Some(Expr { kind, ty: Type::I32, span: call.span })
 }
 
 fn join(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {

@@ -1,9 +1,9 @@
 //! Stacks, symbols and addresses.
 
-use memql_grammar::ast::{Expr as AstExpr, ExprKind as Ast, Span};
+use memql_grammar::ast::{BinaryOp, Expr as AstExpr, ExprKind as Ast, Span};
 
 use super::{Call, Checks, Entry};
-use crate::attach::{AttachPoint, ProgramKind};
+use crate::attach::AttachPoint;
 use crate::check::diagnostics::{functions as errors, points};
 use crate::check::{Checker, constant};
 use crate::hir::{Builtin, Expr, ExprKind};
@@ -47,6 +47,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         Checks::Value(kaddr),
     )
     .takes(1, 1),
+    Entry::new(
+        "percpu_kaddr",
+        "uint64 *percpu_kaddr(const string symbol [, integer cpu])",
+        "the address of a kernel symbol that each processor has its own of; 0 for a processor that is not there",
+        Checks::Value(percpu_kaddr),
+    )
+    .takes(1, 2),
     Entry::new(
         "uaddr",
         "uint64 *uaddr(const string symbol)",
@@ -119,6 +126,11 @@ fn ident_text(arg: &AstExpr) -> String {
     }
 }
 
+/// The name of a stack mode.
+pub(crate) fn mode_name(mode: StackMode) -> &'static str {
+    MODES.iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name)
+}
+
 fn mode_names() -> Vec<&'static str> {
     MODES.iter().map(|m| m.0).collect()
 }
@@ -149,6 +161,45 @@ fn kaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     }
 }
 
+/// The address in the kernel's own memory plus the processor's offset, which the kernel keeps in a table.
+fn percpu_kaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let name = checker.constant_text(call, 0, "the symbol's name")?;
+    let span = call.span;
+    let cpu = match call.args.get(1) {
+        Some(cpu) => checker.integer_argument(cpu, &Type::U64)?,
+        None => {
+            let cpu = Expr { kind: ExprKind::Builtin(Builtin::Cpu), ty: Type::U32, span };
+            checker.convert(cpu, &Type::U64)?
+        }
+    };
+    let mut symbol = |name: &str| match checker.target.kernel_symbol(name) {
+        Ok(Some(value)) => Some(value),
+        Ok(None) => checker.fail(|| errors::unknown_symbol(name, "the kernel", call.args[0].span)),
+        Err(error) => checker.fail(|| points::fact(span, &error)),
+    };
+    let (base, table) = (symbol(&name)?, symbol("__per_cpu_offset")?);
+    let cpus = i128::from(checker.target.features().cpus);
+    let pointer = Type::Ptr { to: Box::new(Type::U64), space: AddrSpace::Kernel };
+    let binary = |op, left: Expr, right: Expr, ty: &Type| Expr {
+        kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) },
+        ty: ty.clone(),
+        span,
+    };
+    let number = |n: i128| constant::constant(n, Type::U64, span);
+    let entry = binary(BinaryOp::Mul, cpu.clone(), number(8), &Type::U64);
+    let entry = binary(BinaryOp::Add, address(table, AddrSpace::Kernel, span), entry, &pointer);
+    let offset =
+        Expr { kind: ExprKind::Load { addr: Box::new(entry), offset: 0, bits: None }, ty: Type::U64, span };
+    let own = binary(BinaryOp::Add, address(base, AddrSpace::Kernel, span), offset, &pointer);
+    let there = ExprKind::Compare { op: BinaryOp::Lt, left: Box::new(cpu), right: Box::new(number(cpus)) };
+    let kind = ExprKind::Ternary {
+        cond: Box::new(Expr { kind: there, ty: Type::Bool, span }),
+        then: Box::new(own),
+        otherwise: Box::new(address(0, AddrSpace::Kernel, span)),
+    };
+    Some(Expr { kind, ty: pointer, span })
+}
+
 fn uaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.constant_text(call, 0, "the symbol's name")?;
     let path = match checker.probe.points.first() {
@@ -170,15 +221,7 @@ fn reg(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.constant_text(call, 0, "the register's name")?;
     let kind = checker.probe.kind()?;
     let registers = crate::arch::registers(checker.target.features().arch);
-    if !matches!(
-        kind,
-        ProgramKind::Kprobe
-            | ProgramKind::Kretprobe
-            | ProgramKind::Uprobe
-            | ProgramKind::Uretprobe
-            | ProgramKind::Usdt
-            | ProgramKind::PerfEvent
-    ) {
+    if !kind.has_registers() {
         let at = checker.probe.span;
         return checker.fail(|| errors::no_registers(kind, call.span, at));
     }

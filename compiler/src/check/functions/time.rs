@@ -2,16 +2,17 @@
 
 use memql_grammar::ast::ExprKind as Ast;
 
-use super::{Call, Checks, Entry};
+use super::{Call, Checks, Entry, intern};
 use crate::check::diagnostics::{functions as errors, unsupported};
 use crate::check::{Checker, constant};
+use crate::helpers;
 use crate::hir::{Builtin, Expr, ExprKind, StmtKind};
 use crate::types::{Clock, Type};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry::new(
         "nsecs",
-        "uint64 nsecs, nsecs(boot | monotonic | tai)",
+        "uint64 nsecs, nsecs(boot | monotonic | tai | sw_tai)",
         "nanoseconds of a clock, of boot time without a name",
         Checks::Value(nsecs),
     )
@@ -19,6 +20,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     .takes(0, 1),
     Entry::new("elapsed", "uint64 elapsed", "nanoseconds since the begin probes ran", Checks::Value(elapsed))
         .bare(),
+    Entry::new("jiffies", "uint64 jiffies", "the kernel's timer ticks", Checks::Value(jiffies)).bare(),
     Entry::new(
         "time",
         "void time([const string format])",
@@ -46,12 +48,11 @@ fn nsecs(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
             Ast::Ident(mode) if mode.text == "tai" => {
                 return checker.fail(|| unsupported::tai_clock(arg.span));
             }
-            Ast::Ident(mode) if mode.text == "sw_tai" => {
-                return checker.fail(|| unsupported::software_tai(arg.span));
-            }
+            Ast::Ident(mode) if mode.text == "sw_tai" => Clock::SoftwareTai,
             _ => {
-                return checker
-                    .fail(|| errors::unknown_mode(call.name, arg.span, &["boot", "monotonic", "tai"]));
+                return checker.fail(|| {
+                    errors::unknown_mode(call.name, arg.span, &["boot", "monotonic", "tai", "sw_tai"])
+                });
             }
         },
     };
@@ -60,6 +61,11 @@ fn nsecs(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 
 fn elapsed(_: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     Some(Expr { kind: ExprKind::Builtin(Builtin::Elapsed), ty: Type::U64, span: call.span })
+}
+
+fn jiffies(_: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    let kind = ExprKind::Helper { helper: helpers::JIFFIES64, context: false, args: Vec::new() };
+    Some(Expr { kind, ty: Type::U64, span: call.span })
 }
 
 fn time(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
@@ -90,12 +96,4 @@ fn strftime(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
         ty: Type::Timestamp { format, clock },
         span: call.span,
     })
-}
-
-fn intern(formats: &mut Vec<String>, format: String) -> u32 {
-    let at = formats.iter().position(|f| *f == format).unwrap_or_else(|| {
-        formats.push(format);
-        formats.len() - 1
-    });
-    at as u32
 }
