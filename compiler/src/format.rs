@@ -116,7 +116,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// The width in bits that a length modifier asks for.
+    /// The width in bits that a length modifier asks for; 0 without one.
     fn length(&mut self) -> u8 {
         match self.peek() {
             Some(b'h') => {
@@ -132,7 +132,7 @@ impl Reader<'_> {
                 self.at += 1;
                 64
             }
-            _ => 64,
+            _ => 0,
         }
     }
 

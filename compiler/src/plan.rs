@@ -350,10 +350,23 @@ pub struct Conversion {
     pub width: Option<u32>,
     /// Precision: maximum bytes of a string, minimum digits of a number.
     pub precision: Option<u32>,
-    /// Width in bits that the length modifier asks for (`hh` 8, `h` 16, none 64 as in the language, `l`/`ll`/`z`/`j` 64).
+    /// Width in bits that the length modifier asks for: `hh` 8, `h` 16, `l`, `ll`, `z`, `j` and `t` 64, none 0.
+    /// Without one it is [`Conversion::of`] the argument's type.
     pub bits: u8,
     /// The conversion itself.
     pub verb: Verb,
+}
+
+impl Conversion {
+    /// Gives a conversion without a length modifier the width of its argument, as C does: 32 bits for what is
+    /// no wider, so that `%x` of an `int8` that is -1 prints `ffffffff`; 64 for the rest, since a number is
+    /// never cut.
+    pub fn of(&mut self, ty: &Type) {
+        if self.bits == 0 {
+            let narrow = ty.is_scalar() && ty.size() <= 4;
+            self.bits = if narrow { 32 } else { 64 };
+        }
+    }
 }
 
 /// What a conversion prints.

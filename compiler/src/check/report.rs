@@ -112,13 +112,13 @@ impl Checker<'_> {
         columns: &[ReportColumn],
         report: &ast::Report,
     ) -> Option<crate::plan::Format> {
-        let format = match parse_format(literal) {
+        let mut format = match parse_format(literal) {
             Ok(format) => format,
             Err(error) => return self.fail(|| formats::bad_conversion(&error, literal.span)),
         };
         let conversions: Vec<_> = format
             .pieces
-            .iter()
+            .iter_mut()
             .filter_map(|p| match p {
                 FormatPiece::Conversion(c) => Some(c),
                 FormatPiece::Text(_) => None,
@@ -133,6 +133,7 @@ impl Checker<'_> {
             if super::functions::fits(self, stand_in, conversion, literal).is_none() {
                 fits = None;
             }
+            conversion.of(&column.ty);
         }
         fits.map(|()| format)
     }

@@ -67,7 +67,10 @@ fn push_converted(out: &mut Vec<u8>, conversion: &Conversion, value: &Value, ter
         (Verb::GfpFlags, Some(n)) => {
             push_padded(out, conversion, gfp::names(unsigned(n, 64)).as_bytes(), b' ')
         }
-        (Verb::EscapedHex, _) => push_bytes(out, conversion, value, terminal, escape::push_escaped),
+        (Verb::EscapedHex, _) => {
+            let push = if conversion.alternate { escape::push_escaped } else { escape::push_printable };
+            push_bytes(out, conversion, value, terminal, push)
+        }
         (Verb::SpacedHex, _) => push_bytes(out, conversion, value, terminal, escape::push_spaced),
         (Verb::Text, _)
         | (
@@ -163,12 +166,17 @@ fn columns(asked: Option<u32>) -> usize {
 
 /// The number's low bits as a signed one.
 fn signed(n: i128, bits: u8) -> i64 {
-    let shift = 64 - u32::from(bits.clamp(1, 64));
+    let shift = 64 - width_of(bits);
     ((n as u64) << shift) as i64 >> shift
 }
 
 /// The number's low bits as an unsigned one.
 fn unsigned(n: i128, bits: u8) -> u64 {
-    let shift = 64 - u32::from(bits.clamp(1, 64));
+    let shift = 64 - width_of(bits);
     ((n as u64) << shift) >> shift
+}
+
+/// A conversion's width in bits: all 64 where it asks for none.
+fn width_of(bits: u8) -> u32 {
+    if bits == 0 { 64 } else { u32::from(bits.min(64)) }
 }

@@ -69,7 +69,7 @@ pub(super) fn formatted(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<(F
     let rest = call.args.get(1..).unwrap_or_default();
     let args: Vec<Option<Expr>> = rest.iter().map(|a| checker.stored_value(a)).collect();
     let literal = literal?;
-    let format = match parse_format(literal) {
+    let mut format = match parse_format(literal) {
         Ok(format) => format,
         Err(error) => return checker.fail(|| formats::bad_conversion(&error, literal.span)),
     };
@@ -89,7 +89,13 @@ pub(super) fn formatted(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<(F
             all
         });
     }
-    Some((format, checked?))
+    let checked = checked?;
+    let conversions = format.pieces.iter_mut().filter_map(|p| match p {
+        FormatPiece::Conversion(c) => Some(c),
+        FormatPiece::Text(_) => None,
+    });
+    conversions.zip(&checked).for_each(|(conversion, arg)| conversion.of(&arg.ty));
+    Some((format, checked))
 }
 
 /// Whether a value can be printed by a conversion.

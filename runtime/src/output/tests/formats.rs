@@ -45,7 +45,7 @@ fn format(text: &str) -> Format {
             zero: flags.contains('0'),
             plus: flags.contains('+'),
             space: flags.contains(' '),
-            alternate: flags.contains('#'),
+            alternate: flags.contains('#') || verb == Verb::EscapedHex,
             width: width.parse().ok(),
             precision: precision.parse().ok(),
             bits,
