@@ -186,6 +186,7 @@ Examples:
   memql -lv 'tracepoint:oom:*'
   memql -l scripts/memleak.mq
   memql scripts/memleak.mq --help
+  memql test my_script.mq
 
 Exit status: 0 when the run ended well (or what the script gave to exit()), 1 for an error in the
 script or from the system, 2 for wrong usage, 130 after a second Ctrl-C.";
@@ -202,7 +203,7 @@ fn command() -> Command {
     Command::new("memql")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A memory-first tracer for Linux: bpftrace's language, compiled straight to eBPF")
-        .override_usage("memql [FLAGS] FILE [SCRIPT ARGS]\n       memql [FLAGS] -e PROGRAM [SCRIPT ARGS]\n       memql -l [PATTERN]")
+        .override_usage("memql [FLAGS] FILE [SCRIPT ARGS]\n       memql [FLAGS] -e PROGRAM [SCRIPT ARGS]\n       memql -l [PATTERN]\n       memql test FILE...")
         .after_help(EXAMPLES)
         .styles(styles())
         .args(flags().into_iter().map(|flag| flag.arg))

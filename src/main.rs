@@ -6,6 +6,7 @@
 
 mod args;
 mod script;
+mod test;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -28,8 +29,10 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let split = args::split(&argv, |word| std::path::Path::new(word).is_file());
-    match invoke(&split) {
+    let is_file = |word: &std::ffi::OsStr| std::path::Path::new(word).is_file();
+    let done =
+        if test::is_asked_for(&argv) { test::run(&argv) } else { invoke(&args::split(&argv, is_file)) };
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Usage(error)) => {
             let wrong = error.use_stderr();

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The `memql` blocks of a page, each with the line it starts at.
-fn examples(page: &str) -> Vec<(usize, String)> {
+/// The blocks of a page that are marked so, each with the line it starts at.
+fn examples(page: &str, mark: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut lines = page.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        if line.trim() == "```memql" {
+        if line.trim().strip_prefix("```") == Some(mark) {
             let text: Vec<&str> = lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "```").collect();
             found.push((number + 2, text.join("\n") + "\n"));
         }
@@ -39,7 +39,7 @@ fn every_example_of_the_documentation_compiles() {
     let mut failures = Vec::new();
     for page in pages() {
         let text = std::fs::read_to_string(&page).expect("a page of docs/ is text");
-        for (line, example) in examples(&text) {
+        for (line, example) in examples(&text, "memql") {
             count += 1;
             let script = std::env::temp_dir().join(format!("memql-docs-{}-{line}.mq", std::process::id()));
             std::fs::write(&script, &example).expect("the temporary folder can be written to");
@@ -92,4 +92,27 @@ fn the_reference_of_functions_is_what_their_table_says() {
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(there == wanted, "docs/functions.md is out of date: run this test with MEMQL_BLESS=1");
+}
+
+#[test]
+fn the_tests_of_the_documentation_pass() {
+    let mut count = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page of docs/ is text");
+        for (line, example) in examples(&text, "memql-test") {
+            count += 1;
+            let script =
+                std::env::temp_dir().join(format!("memql-docs-test-{}-{line}.mq", std::process::id()));
+            std::fs::write(&script, &example).expect("the temporary folder can be written to");
+            let output = Command::new(env!("CARGO_BIN_EXE_memql"))
+                .arg("test")
+                .arg(&script)
+                .output()
+                .expect("memql starts");
+            std::fs::remove_file(&script).expect("it was just written");
+            let found = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{}:{line}:\n{example}{found}", page.display());
+        }
+    }
+    assert!(count > 0, "docs/ has no examples marked `memql-test`");
 }

@@ -20,7 +20,6 @@
 
 mod ctext;
 mod fields;
-#[cfg(test)]
 pub(crate) mod fixture;
 mod functions;
 mod lang;

@@ -24,5 +24,6 @@ pub mod plan;
 pub mod providers;
 pub mod scratch;
 pub mod target;
+pub mod testing;
 pub mod types;
 pub mod usdt;

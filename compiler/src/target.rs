@@ -290,6 +290,8 @@ pub struct Frozen {
     pub user_files: BTreeMap<String, (UserFile, Vec<(String, u64)>)>,
     /// The static probes of files, by the path as memql opens it.
     pub usdt_probes: BTreeMap<String, Vec<UsdtNote>>,
+    /// Addresses of kernel symbols.
+    pub symbols: BTreeMap<String, u64>,
 }
 
 impl Target for Frozen {
@@ -380,8 +382,11 @@ impl Target for Frozen {
             .ok_or_else(|| lacking("this kernel has no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF"))
     }
 
-    /// Its place in the list, as an address: tests have no real ones.
+    /// A function without an address has its place in the list as one.
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {
+        if let Some(address) = self.symbols.get(name) {
+            return Ok(Some(*address));
+        }
         let place = self.functions.iter().position(|f| f == name);
         Ok(place.map(|i| 0xffff_ffff_8100_0000 + i as u64 * 16))
     }

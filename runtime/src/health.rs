@@ -4,7 +4,7 @@
 //! out. Both are read at the end, when everything else has been printed, and each that is not zero
 //! is one line that says how many, of what, why, and which setting helps.
 
-use memql_compiler::plan::{Loss, MapStorage, Plan};
+use memql_compiler::plan::{HealthCounter, Loss, MapStorage, Plan};
 
 use crate::attach::Attached;
 use crate::kernel_info;
@@ -28,11 +28,18 @@ pub fn lost_events(plan: &Plan, bss: Option<&Bss>) -> u64 {
 
 /// All that was lost, in the order of the plan's counters, then what the kernel left out.
 pub fn losses(plan: &Plan, bss: Option<&Bss>, loaded: &Loaded, attached: Option<&Attached>) -> Vec<Lost> {
-    let counters = plan.health.iter().filter_map(|counter| {
-        let count = bss?.read_u64(counter.offset)?;
+    let mut lost = counted(plan, |offset| bss?.read_u64(offset));
+    lost.extend(left_out(plan, loaded, attached));
+    lost
+}
+
+/// What programs have counted, in the order of the plan; `read` gives a word of the `.bss` section.
+pub fn counted(plan: &Plan, read: impl Fn(u32) -> Option<u64>) -> Vec<Lost> {
+    let counter = |counter: &HealthCounter| {
+        let count = read(counter.offset)?;
         (count > 0).then(|| Lost { count, text: in_words(&counter.what, count, plan) })
-    });
-    counters.chain(left_out(plan, loaded, attached)).collect()
+    };
+    plan.health.iter().filter_map(counter).collect()
 }
 
 /// Runs that the kernel left out, by program.

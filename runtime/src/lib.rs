@@ -31,10 +31,11 @@ mod signals;
 pub mod symbols;
 pub mod target;
 mod test_run;
+pub mod testing;
 mod timers;
 mod triggers;
 mod verbose;
-mod words;
+pub mod words;
 mod world;
 
 pub use error::RunError;

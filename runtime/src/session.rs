@@ -95,6 +95,7 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         format: world.format,
         warnings: !world.no_warnings,
         names: &names,
+        outside: &output::System,
     };
     let receiver = RefCell::new(Receiver::new(settings.open(plan), &maps));
     let ring_map = plan.ring.as_deref().map(|name| loaded.map(name)).transpose()?;

@@ -1,4 +1,4 @@
-//! BTF made by code, for tests: a vector of bytes with the records that a test names.
+//! BTF made by code, for tests, memql's own and those of scripts: a vector of bytes with the records that are named.
 
 /// Builds BTF bytes type by type; each method returns the new type's id.
 pub(crate) struct Builder {
@@ -100,6 +100,7 @@ impl Builder {
     }
 
     /// A struct of the old encoding, whose members carry no bit-field sizes.
+    #[cfg(test)]
     pub(crate) fn plain_structure(&mut self, name: &str, bytes: u32, members: &[(&str, u32, u32)]) -> u32 {
         let mut tail = Vec::new();
         for (name, ty, offset) in members {
@@ -109,6 +110,7 @@ impl Builder {
     }
 
     /// A declared struct whose name starts at this byte of the strings.
+    #[cfg(test)]
     pub(crate) fn record_named_at(&mut self, name: u32) -> u32 {
         let id = self.forward("", false);
         let at = self.types.len() - 12;
@@ -124,6 +126,7 @@ impl Builder {
     }
 
     /// An enum of 8 bytes.
+    #[cfg(test)]
     pub(crate) fn enumeration64(&mut self, name: &str, signed: bool, values: &[(&str, i64)]) -> u32 {
         let words = |v: i64| [v as u32, (v >> 32) as u32];
         let mut tail = Vec::new();
@@ -145,11 +148,13 @@ impl Builder {
     }
 
     /// `const`
+    #[cfg(test)]
     pub(crate) fn constant(&mut self, ty: u32) -> u32 {
         self.record(10, false, "", 0, ty, &[])
     }
 
     /// A type tag: `user`, `percpu`, `rcu`.
+    #[cfg(test)]
     pub(crate) fn type_tag(&mut self, tag: &str, ty: u32) -> u32 {
         self.record(18, false, tag, 0, ty, &[])
     }

@@ -57,6 +57,7 @@ pub use options::{OptionSpec, OptionType, script_options};
 pub use points::attach_points;
 pub use run::{OptionValue, RunConfig};
 pub use settings::{SettingDoc, setting_docs};
+pub(crate) use type_expr::integer_named;
 
 use options::OptionConstants;
 use points::Variant;

@@ -51,6 +51,7 @@ fn target() -> Frozen {
             "libc".into(),
             (libc, functions.map(|(n, at)| (n.into(), at)).to_vec()),
         )]),
+        symbols: BTreeMap::new(),
     }
 }
 

@@ -27,6 +27,7 @@ pub fn kernel() -> Frozen {
         functions: ["do_exit", "oom_kill_process", "vfs_read", "vfs_write"].map(str::to_owned).to_vec(),
         usdt_probes: BTreeMap::from([("/usr/lib/libc.so.6".to_owned(), static_probes())]),
         user_files: BTreeMap::from([("libc".to_owned(), (libc, functions))]),
+        symbols: BTreeMap::new(),
     }
 }
 

@@ -91,6 +91,7 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
         functions: Vec::new(),
         usdt_probes: Default::default(),
         user_files: BTreeMap::new(),
+        symbols: BTreeMap::new(),
     };
     let run = RunConfig { positional: vec![user_address.to_string()], ..RunConfig::default() };
     let invalid = |findings: Vec<diagnostic::Diagnostic>| {

@@ -53,6 +53,7 @@ fn lowered(source: &str) -> (Module, Plan) {
         functions: Vec::new(),
         usdt_probes: Default::default(),
         user_files: BTreeMap::new(),
+        symbols: BTreeMap::new(),
     };
     let wrong = |findings: Vec<diagnostic::Diagnostic>| -> ! {
         panic!("{}", diagnostic::render("test.mq", source, &findings, false))

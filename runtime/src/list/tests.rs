@@ -83,6 +83,7 @@ fn target() -> Frozen {
         functions: vec!["oom_badness".into(), "oom_kill_process".into()],
         usdt_probes: Default::default(),
         user_files: BTreeMap::from([("libc".into(), (libc, functions.to_vec()))]),
+        symbols: BTreeMap::new(),
     }
 }
 

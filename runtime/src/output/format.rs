@@ -140,6 +140,8 @@ fn push_digits(out: &mut Vec<u8>, conversion: &Conversion, prefix: &str, digits:
     if conversion.zero && !conversion.left && conversion.precision.is_none() {
         least = width.saturating_sub(prefix.len());
     }
+    // As in C, zero with no digits asked for has none.
+    let digits = if conversion.precision == Some(0) && digits == "0" { String::new() } else { digits };
     let zeros = least.saturating_sub(digits.len());
     let mut text = Vec::with_capacity(prefix.len() + zeros + digits.len());
     text.extend_from_slice(prefix.as_bytes());

@@ -21,6 +21,7 @@ mod messages;
 mod named;
 mod names;
 mod network;
+mod outside;
 mod report;
 mod report_expr;
 mod sink;
@@ -47,6 +48,7 @@ pub use error::OutputError;
 pub use histogram::{Bound, Bucket, Histogram};
 pub use kernel_names::KernelNames;
 pub use names::{NoNames, StructField, TypeNames};
+pub use outside::{Outside, System};
 pub use sink::{Buffering, Sink};
 pub use time::Clocks;
 pub use value::Value;
@@ -71,6 +73,8 @@ pub struct Settings<'p> {
     pub warnings: bool,
     /// Asked for names of enumerators and struct fields: [`KernelNames`], or [`NoNames`].
     pub names: &'p dyn TypeNames,
+    /// The world around it: [`System`].
+    pub outside: &'p dyn Outside,
 }
 
 impl<'p> Settings<'p> {
@@ -97,21 +101,22 @@ pub struct Output<'p> {
     warnings: bool,
     symbols: Symbols,
     names: &'p dyn TypeNames,
+    outside: &'p dyn Outside,
     clocks: Clocks,
 }
 
 impl<'p> Output<'p> {
     fn new(plan: &'p Plan, settings: Settings<'p>) -> Output<'p> {
-        let Settings { sink, format, warnings, names } = settings;
+        let Settings { sink, format, warnings, names, outside } = settings;
         let messages: Box<dyn Messages> = match format {
             OutputFormat::Text => Box::new(text::TextMessages { terminal: sink.is_terminal() }),
             OutputFormat::Json => Box::new(json::JsonMessages),
         };
-        let symbols = Symbols::new(SymbolOptions {
+        let symbols = outside.symbols(SymbolOptions {
             demangle: plan.settings.demangle,
             debug_info: plan.settings.show_debug_info,
         });
-        Output { plan, messages, sink, warnings, symbols, names, clocks: Clocks::measure() }
+        Output { plan, messages, sink, warnings, symbols, names, outside, clocks: outside.clocks() }
     }
 
     /// An event's id; `None` of one that is too short to have one.
@@ -173,7 +178,7 @@ impl<'p> Output<'p> {
             EventPlan::Clear { map } => maps.clear(*map)?,
             EventPlan::Zero { map } => maps.zero(*map)?,
             EventPlan::Time { format } => {
-                let text = time::now(format);
+                let text = self.clocks.now(format, self.outside.wall_ns());
                 self.messages.time(self.sink.buffer(), &text);
             }
             EventPlan::Join { parts, delimiter } => {
@@ -188,7 +193,7 @@ impl<'p> Output<'p> {
             }
             EventPlan::Cat { format, args } => {
                 let path = self.raw_formatted(format, args, bytes, maps)?;
-                match command::read_file(&path, self.plan.settings.max_cat_bytes) {
+                match self.outside.read_file(&path, self.plan.settings.max_cat_bytes) {
                     Ok(text) => self.messages.cat(self.sink.buffer(), &text),
                     Err(error) => self.warn(&format!("cat: cannot read `{}`: {error}", shown(&path)))?,
                 }
@@ -197,11 +202,11 @@ impl<'p> Output<'p> {
                 let command = self.raw_formatted(format, args, bytes, maps)?;
                 // What was printed before the command comes before what it prints.
                 self.sink.flush()?;
-                match command::run_shell(&command) {
-                    Ok((text, status)) => {
+                match self.outside.run_shell(&command) {
+                    Ok((text, failure)) => {
                         self.messages.command(self.sink.buffer(), &text);
-                        if !status.success() {
-                            self.warn(&format!("system: `{}` {}", shown(&command), ending(status)))?;
+                        if let Some(how) = failure {
+                            self.warn(&format!("system: `{}` {how}", shown(&command)))?;
                         }
                     }
                     Err(error) => self.warn(&format!("system: cannot run `sh`: {error}"))?,

@@ -18,6 +18,8 @@ pub struct Clocks {
     pub monotonic_to_realtime_ns: i64,
     /// Nanoseconds from atomic time to the wall clock; negative by the leap seconds, 0 where nobody set them.
     pub tai_to_realtime_ns: i64,
+    /// Times are shown in UTC, not in the local time zone.
+    pub utc: bool,
 }
 
 impl Clocks {
@@ -29,6 +31,7 @@ impl Clocks {
             monotonic_to_realtime_ns: real - read_clock(libc::CLOCK_MONOTONIC),
             // Both are read one after the other; the offset is whole seconds.
             tai_to_realtime_ns: round_to_seconds(real - read_clock(libc::CLOCK_TAI)),
+            utc: false,
         }
     }
 
@@ -46,15 +49,20 @@ impl Clocks {
             return b"(?)".to_vec();
         }
         let nanos = ns.rem_euclid(1_000_000_000) as u32;
-        strftime(&expand(format, nanos, true), seconds).unwrap_or_else(|| b"(?)".to_vec())
+        strftime(&expand(format, nanos, true), seconds, self.utc).unwrap_or_else(|| b"(?)".to_vec())
+    }
+
+    /// The wall clock's time, formatted; empty if the C library cannot.
+    pub fn now(&self, format: &str, wall_ns: i64) -> Vec<u8> {
+        let nanos = wall_ns.rem_euclid(1_000_000_000) as u32;
+        let seconds = wall_ns.div_euclid(1_000_000_000);
+        strftime(&expand(format, nanos, false), seconds, self.utc).unwrap_or_default()
     }
 }
 
-/// The wall clock's time, formatted; empty if the C library cannot.
-pub fn now(format: &str) -> Vec<u8> {
-    let ns = read_clock(libc::CLOCK_REALTIME);
-    let nanos = ns.rem_euclid(1_000_000_000) as u32;
-    strftime(&expand(format, nanos, false), ns.div_euclid(1_000_000_000)).unwrap_or_default()
+/// The wall clock, in nanoseconds since 1970.
+pub(super) fn wall_ns() -> i64 {
+    read_clock(libc::CLOCK_REALTIME)
 }
 
 /// Replaces the parts of a format that the C library lacks.
@@ -77,12 +85,13 @@ fn expand(format: &str, nanos: u32, sub_seconds: bool) -> String {
     out
 }
 
-fn strftime(format: &str, seconds: i64) -> Option<Vec<u8>> {
+fn strftime(format: &str, seconds: i64, utc: bool) -> Option<Vec<u8>> {
     let format = CString::new(format).ok()?;
     let mut tm = MaybeUninit::<libc::tm>::uninit();
-    // SAFETY: both pointers are valid for the call; `localtime_r` fills `tm` unless it answers null.
+    let convert = if utc { libc::gmtime_r } else { libc::localtime_r };
+    // SAFETY: both pointers are valid for the call; either function fills `tm` unless it answers null.
     let tm = unsafe {
-        if libc::localtime_r(&raw const seconds, tm.as_mut_ptr()).is_null() {
+        if convert(&raw const seconds, tm.as_mut_ptr()).is_null() {
             return None;
         }
         tm.assume_init()

@@ -91,6 +91,7 @@ fn signs_and_bases_come_before_zeros_unlike_in_bpftrace() {
 fn precision_is_digits_of_numbers_and_bytes_of_text_unlike_in_bpftrace() {
     // bpftrace 0.27 ignores both.
     assert_eq!(number("%5.3d|%.0d|%.3d", 7), "  007|7|007");
+    assert_eq!(number("[%.0d|%2.0d|%d]", 0), "[|  |0]");
     assert_eq!(
         printed("%.2s|%6.2s|%-6.2s|", &[string(8, "abcdef"), string(8, "abcdef"), string(8, "abcdef")]),
         "ab|    ab|ab    |"

@@ -176,7 +176,8 @@ impl Script {
     ) -> (String, String) {
         let (out, errors) = (Shared::default(), Shared::default());
         let sink = Sink::new(Box::new(out.clone()), Box::new(errors.clone()), self.terminal);
-        let mut output = Settings { sink, format, warnings: true, names: &Names }.open(&self.plan);
+        let mut output =
+            Settings { sink, format, warnings: true, names: &Names, outside: &System }.open(&self.plan);
         act(&mut output, &self.maps).and_then(|()| output.flush()).expect("nothing fails here");
         (out.text(), errors.text())
     }
@@ -184,7 +185,7 @@ impl Script {
     /// The answer to an event of these bytes.
     pub fn answer(&self, bytes: &[u8]) -> Result<Action, OutputError> {
         let sink = Sink::new(Box::new(Shared::default()), Box::new(Shared::default()), false);
-        Settings { sink, format: OutputFormat::Text, warnings: true, names: &Names }
+        Settings { sink, format: OutputFormat::Text, warnings: true, names: &Names, outside: &System }
             .open(&self.plan)
             .event(bytes, &self.maps)
     }
