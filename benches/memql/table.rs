@@ -1,0 +1,105 @@
+//! Tables of figures: a row for what was measured, a column for each tool.
+
+use std::fmt::Write;
+
+/// Figures of one kind.
+pub struct Table {
+    title: String,
+    unit: &'static str,
+    tools: Vec<&'static str>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    /// By tool; empty where a tool cannot do it.
+    samples: Vec<Vec<f64>>,
+}
+
+impl Table {
+    /// A table of these tools, memql first; its peers are compared with it.
+    pub fn new(title: impl Into<String>, unit: &'static str, tools: &[&'static str]) -> Table {
+        Table { title: title.into(), unit, tools: tools.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a sample.
+    pub fn add(&mut self, row: &str, tool: &str, sample: f64) {
+        let Some(column) = self.tools.iter().position(|t| *t == tool) else { return };
+        let index = self.rows.iter().position(|r| r.name == row).unwrap_or_else(|| {
+            self.rows.push(Row { name: row.to_string(), samples: vec![Vec::new(); self.tools.len()] });
+            self.rows.len() - 1
+        });
+        self.rows[index].samples[column].push(sample);
+    }
+
+    /// The table for people: medians with their spread, and memql's part of each peer's.
+    pub fn text(&self) -> String {
+        let mut text = format!("{} ({})\n{:<26}", self.title, self.unit, "");
+        for tool in &self.tools {
+            write!(text, "{tool:>30}").expect("a string takes all text");
+        }
+        for peer in &self.tools[1..] {
+            write!(text, "{:>16}", format!("memql/{peer}")).expect("a string takes all text");
+        }
+        for Row { name, samples } in &self.rows {
+            write!(text, "\n{name:<26}").expect("a string takes all text");
+            for samples in samples {
+                write!(text, "{:>30}", figure(samples)).expect("a string takes all text");
+            }
+            for peer in &samples[1..] {
+                let ratio = match (median(&samples[0]), median(peer)) {
+                    (Some(ours), Some(theirs)) => format!("{:.3}", ours / theirs),
+                    _ => "-".into(),
+                };
+                write!(text, "{ratio:>16}").expect("a string takes all text");
+            }
+        }
+        text
+    }
+
+    /// All samples.
+    pub fn json(&self) -> String {
+        let rows: Vec<String> = self.rows.iter().flat_map(|row| self.row_json(row)).collect();
+        format!(
+            r#"{{"title": {:?}, "unit": {:?}, "samples": [{}]}}"#,
+            self.title,
+            self.unit,
+            rows.join(",\n  ")
+        )
+    }
+
+    fn row_json(&self, row: &Row) -> Vec<String> {
+        let of_tool = |(tool, samples): (&&str, &Vec<f64>)| {
+            format!(r#"{{"row": {:?}, "tool": {tool:?}, "values": {samples:?}}}"#, row.name)
+        };
+        self.tools.iter().zip(&row.samples).filter(|(_, s)| !s.is_empty()).map(of_tool).collect()
+    }
+}
+
+/// The middle sample.
+pub fn median(samples: &[f64]) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+fn figure(samples: &[f64]) -> String {
+    let (low, high) = samples.iter().fold((f64::MAX, f64::MIN), |(l, h), s| (l.min(*s), h.max(*s)));
+    match median(samples) {
+        Some(median) if samples.len() > 1 => {
+            format!("{} [{} .. {}]", number(median), number(low), number(high))
+        }
+        Some(median) => number(median),
+        None => "-".into(),
+    }
+}
+
+/// Three significant digits, or all before the point.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$}")
+}
