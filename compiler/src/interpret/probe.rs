@@ -38,11 +38,13 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Writes no further than the word that has the NUL, as some kernels do (`strscpy`, lib/string.c): what
+    /// comes after it is what was there before.
     pub fn current_comm(&mut self, to: Val, size: Val) -> Result<i64, Fault> {
         let (to, size) = self.destination(to, size)?;
         let comm = self.machine.world.task.comm.as_bytes();
-        let mut padded = vec![0; size];
         let kept = comm.len().min(COMM_BYTES - 1).min(size.saturating_sub(1));
+        let mut padded = vec![0; (kept + 1).next_multiple_of(8).min(size)];
         padded[..kept].copy_from_slice(&comm[..kept]);
         self.deliver(to, size, Some(&padded), 0)
     }

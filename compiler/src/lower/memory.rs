@@ -96,6 +96,10 @@ impl ProgramLowering<'_, '_> {
             }
             ExprKind::Map { map, key } => self.map_read(*map, key.as_deref(), &e.ty, to),
             ExprKind::Builtin(Builtin::Comm) => {
+                // Some kernels write no further than the word with the NUL (6.1 does, 5.10 and 6.12 do not).
+                if !to.unpadded {
+                    self.b.mem_zero(to.ptr, to.off, size);
+                }
                 let address = self.b.offset_int(to.ptr, i64::from(to.off));
                 let length = self.b.int(i64::from(size));
                 self.b.call(helpers::GET_CURRENT_COMM, &[address, length]);
