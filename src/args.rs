@@ -59,14 +59,14 @@ pub struct Args {
     pub ready_fd: Option<i32>,
     /// `--probe-filter`
     pub probe_filter: Option<String>,
-    /// `--usdt-file-activation`
-    pub usdt_file_activation: bool,
     /// `--no-feature`
     pub without: Without,
     /// `--traceable-functions`
     pub traceable_functions: Option<PathBuf>,
     /// `--unsafe`
     pub allow_unsafe: bool,
+    /// `-e` beside a script.
+    second_program: bool,
     /// Flags that were given and have no effect: why not.
     pub notes: Vec<&'static str>,
     /// Positional parameters of the script.
@@ -230,6 +230,9 @@ pub fn split(argv: &[OsString], is_file: impl Fn(&OsStr) -> bool) -> Split {
         }
         before.push(argv[i].clone());
         i += 1;
+        if !text.starts_with('-') {
+            continue;
+        }
         if let Some(long) = text.strip_prefix("--") {
             listing |= long == "list";
             let wants = known.iter().any(|flag| flag.arg.get_long() == Some(long) && flag.takes_value());
@@ -318,6 +321,10 @@ pub fn parse(split: &Split, options: &[OptionSpec], help: &ScriptHelp) -> Result
         let mut script = script_command(options, help);
         let matches = script.try_get_matches_from_mut(&split.after)?;
         take_flags(&mut args, &matches, &mut script)?;
+        if args.second_program {
+            let message = "-e after the script: a run has one script, of as many probes as you like";
+            return Err(script.error(clap::error::ErrorKind::ArgumentConflict, message));
+        }
         script_options::take(&mut args, &matches, options, &mut script)?;
     }
     check_together(&args, &mut own)?;
@@ -344,7 +351,6 @@ fn script_command(options: &[OptionSpec], help: &ScriptHelp) -> Command {
                 || flag.arg.get_long().is_some_and(|l| *f == format!("--{l}"))
         })
     };
-    let own = flags().into_iter().filter(|flag| flag.arg.get_id() != "program");
     let mut command = Command::new(help.name.clone())
         .bin_name(format!("memql {}", help.name))
         .about(help.about.clone())
@@ -355,7 +361,7 @@ fn script_command(options: &[OptionSpec], help: &ScriptHelp) -> Command {
     for option in options {
         command = command.arg(script_options::arg(option));
     }
-    for flag in own {
+    for flag in flags() {
         if !declares(&flag) {
             command = command.arg(flag.arg.help_heading("Flags of memql"));
         }

@@ -129,6 +129,9 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         eprint!("{}", script.render(&compilation.warnings));
     }
     show_stages(args.debug, &compilation);
+    if !args.warnings.none {
+        say_refusals(&target);
+    }
     match &args.mode {
         Mode::Run | Mode::Format => {}
         Mode::Check => return Ok(0),
@@ -171,8 +174,8 @@ fn without_script(args: Args) -> Result<u8, Failure> {
 /// The running kernel as the flags want it seen.
 fn target(args: &Args, child: Option<u32>) -> Result<Running, RunError> {
     let mut target = Running::new(args.pid.or(child)).without(args.without);
-    if args.list {
-        target = target.listing();
+    if args.list || args.mode != Mode::Run {
+        target = target.not_to_run();
     }
     match &args.traceable_functions {
         Some(path) => target.traceable_functions(path),
@@ -189,10 +192,14 @@ fn listed(
     let left_out = list(&mut std::io::stdout().lock())?;
     if !args.warnings.none {
         left_out.iter().for_each(|what| eprintln!("warning: {what}"));
-        let refusals = target.refusals();
-        refusals.iter().for_each(|why| eprintln!("warning: listed, but cannot be attached: {}", why.message));
+        say_refusals(target);
     }
     Ok(0)
+}
+
+/// Says what of a list or of a script that was checked cannot run on this kernel.
+fn say_refusals(target: &Running) {
+    target.refusals().iter().for_each(|why| eprintln!("warning: not on this kernel: {why}"));
 }
 
 /// Prints the stages of `-d` that the compilation has passed.

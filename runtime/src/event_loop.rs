@@ -47,6 +47,8 @@ pub enum More {
     Yes,
     /// Not now.
     No,
+    /// Nothing, and nothing is waited for.
+    Never,
     /// The script called `exit()`, with this code.
     Exit(i32),
 }
@@ -146,6 +148,9 @@ impl<'a> EventLoop<'a> {
             let more = handler.read()?;
             if let More::Exit(code) = more {
                 return Ok(Ended::Exit(code));
+            }
+            if more == More::Never {
+                return Ok(Ended::NothingToWaitFor);
             }
             if more == More::No || flushed.elapsed() >= FLUSH_EVERY {
                 handler.flush()?;

@@ -26,6 +26,17 @@ pub fn lost_events(plan: &Plan, bss: Option<&Bss>) -> u64 {
     counters.filter_map(|counter| bss?.read_u64(counter.offset)).sum()
 }
 
+/// Events that were there when a signal came and were not handled in time.
+pub fn not_printed(count: u64) -> Option<Lost> {
+    let text = || {
+        format!(
+            "{} not handled: memql was asked to end while earlier ones took their time",
+            many(count, "event was", "events were")
+        )
+    };
+    (count > 0).then(|| Lost { count, text: text() })
+}
+
 /// All that was lost, in the order of the plan's counters, then what the kernel left out.
 pub fn losses(plan: &Plan, bss: Option<&Bss>, loaded: &Loaded, attached: Option<&Attached>) -> Vec<Lost> {
     let mut lost = counted(plan, |offset| bss?.read_u64(offset));

@@ -48,9 +48,9 @@ fn write(target: &dyn Target, out: &mut dyn Write) -> io::Result<()> {
 
 fn section(out: &mut dyn Write, title: &str, lines: &[Line]) -> io::Result<()> {
     writeln!(out, "\n{title}")?;
-    lines
-        .iter()
-        .try_for_each(|Line { what, answer, meaning }| writeln!(out, "  {what:<28} {answer:<4} {meaning}"))
+    lines.iter().try_for_each(|Line { what, answer, meaning }| {
+        writeln!(out, "  {:<27} {meaning}", format!("{what}: {answer}"))
+    })
 }
 
 /// The versions of memql and of the kernel, and the machine's shape.
@@ -78,9 +78,9 @@ fn refusal() -> Option<String> {
 
 fn points(target: &dyn Target) -> Vec<Line> {
     let kinds = [
-        ("kprobe, kretprobe", ProgramKind::Kprobe, "kernel functions, by name"),
-        ("fentry, fexit", ProgramKind::Fentry, "kernel functions with typed arguments, at the least cost"),
-        ("uprobe, uretprobe", ProgramKind::Uprobe, "functions of programs and libraries"),
+        ("kprobe", ProgramKind::Kprobe, "entries and returns of kernel functions, by name"),
+        ("fentry", ProgramKind::Fentry, "the same with typed arguments, at the least cost"),
+        ("uprobe", ProgramKind::Uprobe, "entries and returns of functions of programs and libraries"),
     ];
     let tracepoints = target.tracepoints().map(|all| format!("{} of them", all.len()));
     let raw = target.btf().map(|btf| format!("{} of them", btf.raw_tracepoints().len()));
@@ -113,7 +113,7 @@ fn hardware_counters() -> Result<String, FactError> {
 fn facts(target: &dyn Target) -> Vec<Line> {
     let types = target
         .btf()
-        .map(|btf| format!("{} types: struct fields, enumerators, typed arguments", btf.type_count()));
+        .map(|btf| format!("{} types (BTF): struct fields, enumerators, typed arguments", btf.type_count()));
     // `_stext` is in every kernel.
     let symbols = target.kernel_symbol("_stext").and_then(|address| match address {
         Some(_) => Ok("`kaddr()`, and names in kernel stacks".to_owned()),
@@ -122,7 +122,7 @@ fn facts(target: &dyn Target) -> Vec<Line> {
             help: None,
         }),
     });
-    vec![told("types (BTF)", types), told("symbols (kallsyms)", symbols)]
+    vec![told("btf", types), told("kallsyms", symbols)]
 }
 
 fn ebpf(features: &Features) -> Vec<Line> {
@@ -136,7 +136,7 @@ fn ebpf(features: &Features) -> Vec<Line> {
         for_each_map_elem,
         lookup_percpu_elem,
         attach_cookie,
-        func_ip: _,
+        func_ip,
         ktime_tai,
         current_task_btf: _,
         kprobe_multi,
@@ -158,47 +158,49 @@ fn ebpf(features: &Features) -> Vec<Line> {
             "many kernel functions attach at once",
             "kernel functions attach one by one",
         ),
+        line("kprobe_session", false, "", "memql attaches a function's entry and return each by itself"),
         line(
-            "attach cookies",
+            "attach_cookie",
             *attach_cookie,
             "`probe` tells which of several attach points fired",
             "a probe that uses `probe` gets a program for each of its attach points",
         ),
+        line("loop", *bpf_loop, "loops of any length", "loops are limited by what the kernel verifier walks"),
         line(
-            "bpf_loop",
-            *bpf_loop,
-            "loops of any length",
-            "loops are limited by what the kernel verifier walks",
-        ),
-        line(
-            "bpf_for_each_map_elem",
+            "for_each_map_elem",
             *for_each_map_elem,
             "`for` over maps",
             "`for` over a map and `len()` of one are errors",
         ),
         line(
-            "bpf_map_lookup_percpu_elem",
+            "lookup_percpu_elem",
             *lookup_percpu_elem,
             "aggregations with a key can be read inside of probes",
             "aggregations with a key can be printed, but not read inside of probes",
         ),
         line(
-            "atomics with a result",
+            "atomic_fetch",
             *atomic_fetch,
             "`$x = @y++` gives each CPU its own number",
             "`@y++` is exact, but `$x = @y++` may see another CPU's number",
         ),
-        line("instructions of cpu v4", *cpu_v4, "shorter programs", "somewhat longer programs"),
-        line("bpf_ktime_get_tai_ns", *ktime_tai, "`nsecs(tai)`", "`nsecs(tai)` is an error"),
+        line(
+            "get_func_ip",
+            *func_ip,
+            "`func` tells which of several functions a probe was hit in",
+            "a probe that uses `func` gets a program for each of its functions",
+        ),
+        line("cpu_v4", *cpu_v4, "shorter programs", "somewhat longer programs"),
+        line("get_tai_ns", *ktime_tai, "`nsecs(tai)`", "`nsecs(tai)` is an error"),
     ];
     lines.push(Line {
-        what: "stack frames",
-        answer: "",
-        meaning: format!("at most {max_stack} (kernel.perf_event_max_stack)"),
+        what: "stacks",
+        answer: "yes",
+        meaning: format!("at most {max_stack} frames (kernel.perf_event_max_stack), found by frame pointers"),
     });
     if pid_ns.is_some() {
         lines.push(Line {
-            what: "PID namespace",
+            what: "pid_namespace",
             answer: "yes",
             meaning: "not the first one: `pid` and `tid` are those of memql's own".into(),
         });
@@ -240,9 +242,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
         assert!(lines.len() > 12, "{text}");
         for line in lines {
-            let (answer, meaning) = (line[31..].split(' ').next(), line.get(36..));
-            assert!(matches!(answer, Some("yes" | "no" | "")), "{line}");
-            assert!(meaning.is_some_and(|m| !m.trim().is_empty()), "{line}");
+            let (what, rest) = line.trim().split_once(": ").unwrap_or_else(|| panic!("no answer: {line}"));
+            let (answer, meaning) = rest.split_once(' ').unwrap_or_else(|| panic!("no meaning: {line}"));
+            assert!(what.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{line}");
+            assert!(matches!(answer, "yes" | "no") && !meaning.trim().is_empty(), "{line}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Gets the events of a run: prints them, keeps them for a moment, or, once the script has called
 //! `exit()`, lets them go.
 
+use std::time::Instant;
+
 use crate::maps::KernelMaps;
 use crate::output::{Action, Output, OutputError};
 
@@ -12,13 +14,22 @@ pub struct Receiver<'a> {
     exit: Option<i32>,
     mode: Mode,
     kept: Kept,
+    let_go: u64,
     failed: Option<OutputError>,
 }
 
 impl<'a> Receiver<'a> {
     /// Prints through `output`, which reads and clears `maps`.
     pub fn new(output: Output<'a>, maps: &'a KernelMaps) -> Receiver<'a> {
-        Receiver { output, maps, exit: None, mode: Mode::Print, kept: Kept::default(), failed: None }
+        Receiver {
+            output,
+            maps,
+            exit: None,
+            mode: Mode::Print,
+            kept: Kept::default(),
+            let_go: 0,
+            failed: None,
+        }
     }
 
     /// Takes an event; false if no more are wanted.
@@ -33,7 +44,10 @@ impl<'a> Receiver<'a> {
                 Some(id) if first <= id && id < end => self.print(event),
                 Some(_) | None => true,
             },
-            Mode::LetGo => true,
+            Mode::LetGo => {
+                self.let_go += 1;
+                true
+            }
         }
     }
 
@@ -63,17 +77,48 @@ impl<'a> Receiver<'a> {
         self.kept.iter().any(|event| self.output.is_exit(event))
     }
 
-    /// Prints what was kept, and whatever comes from now on.
-    pub fn print_kept(&mut self) {
-        let kept = std::mem::take(&mut self.kept);
+    /// Whether something that was kept is still to be printed: it comes before whatever is in the ring buffer.
+    pub fn has_kept(&self) -> bool {
+        self.kept.remains()
+    }
+
+    /// Prints what was kept, if there is anything, until the deadline if there is one; from then on whatever
+    /// comes. After `exit()` it is let go.
+    pub fn print_kept(&mut self, deadline: Option<Instant>) {
+        if !self.has_kept() {
+            return;
+        }
+        if self.exit.is_some() {
+            return self.let_kept_go();
+        }
         self.mode = Mode::Print;
+        let mut kept = std::mem::take(&mut self.kept);
         // `exit()` among them changes the mode.
-        let _all = kept.iter().all(|event| self.receive(event));
+        while let Some(event) = kept.next() {
+            if !self.receive(event) {
+                return;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.kept = kept;
+                return;
+            }
+        }
+    }
+
+    /// Lets go what was kept; from now on events are let go.
+    pub fn let_kept_go(&mut self) {
+        self.mode = Mode::LetGo;
+        self.let_go += std::mem::take(&mut self.kept).left();
     }
 
     /// The code of `exit()`, once the script has called it.
     pub fn exit(&self) -> Option<i32> {
         self.exit
+    }
+
+    /// How many events were let go up to now.
+    pub fn let_go(&self) -> u64 {
+        self.let_go
     }
 
     /// What went wrong with an event, told once.
@@ -105,12 +150,30 @@ pub enum Mode {
 struct Kept {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// How many were taken.
+    taken: usize,
 }
 
 impl Kept {
     fn push(&mut self, event: &[u8]) {
         self.bytes.extend_from_slice(event);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Takes the first that was not taken.
+    fn next(&mut self) -> Option<&[u8]> {
+        let start = self.taken.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let end = *self.ends.get(self.taken)?;
+        self.taken += 1;
+        Some(&self.bytes[start..end])
+    }
+
+    fn remains(&self) -> bool {
+        self.taken < self.ends.len()
+    }
+
+    fn left(&self) -> u64 {
+        (self.ends.len() - self.taken) as u64
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -4,8 +4,10 @@
 //! knows positions: what was sent before some moment can be read to the last event, however much is
 //! being sent after it.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::libbpf_sys as sys;
@@ -16,6 +18,7 @@ use crate::error::RunError;
 /// A mapped ring buffer and what is done with its events.
 pub struct Ring<'a> {
     buffer: RingBuffer<'a>,
+    batch: Rc<Batch>,
 }
 
 /// A place in the stream of events: all events before it were begun before it was taken.
@@ -25,7 +28,7 @@ pub struct Position(u64);
 /// What reading a batch came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// So many events were read, and there may be more.
+    /// So many events were read at least, and there may be more.
     Some(usize),
     /// There was nothing more.
     All,
@@ -38,6 +41,29 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Events per batch.
 const BATCH: usize = 4096;
+/// A batch also ends after so long: what an event asks for can take its time.
+pub const BATCH_TIME: Duration = Duration::from_millis(50);
+/// The clock is looked at once in so many events.
+const EVENTS_PER_LOOK: u32 = 8;
+
+/// The batch that is being read.
+struct Batch {
+    started: Cell<Instant>,
+    events: Cell<u32>,
+}
+
+impl Batch {
+    fn start(&self) {
+        self.started.set(Instant::now());
+        self.events.set(0);
+    }
+
+    /// Notes an event; whether the batch has taken its time.
+    fn takes_long(&self) -> bool {
+        self.events.set(self.events.get().wrapping_add(1));
+        self.events.get() % EVENTS_PER_LOOK == 0 && self.started.get().elapsed() > BATCH_TIME
+    }
+}
 
 impl<'a> Ring<'a> {
     /// Maps the ring buffer. `receive` gets each event's bytes and says whether to go on.
@@ -51,8 +77,15 @@ impl<'a> Ring<'a> {
         let failed =
             |error: libbpf_rs::Error| RunError::plain(format!("cannot map the ring buffer: {error:#}"));
         let mut builder = RingBufferBuilder::new();
-        builder.add(map, move |bytes| if receive(bytes) { 0 } else { -libc::ECANCELED }).map_err(failed)?;
-        Ok(Ring { buffer: builder.build().map_err(failed)? })
+        let batch = Rc::new(Batch { started: Cell::new(Instant::now()), events: Cell::new(0) });
+        let current = Rc::clone(&batch);
+        let one = move |bytes: &[u8]| match receive(bytes) {
+            false => -libc::ECANCELED,
+            true if current.takes_long() => -libc::EAGAIN,
+            true => 0,
+        };
+        builder.add(map, one).map_err(failed)?;
+        Ok(Ring { buffer: builder.build().map_err(failed)?, batch })
     }
 
     /// Readable when there are events.
@@ -66,21 +99,27 @@ impl<'a> Ring<'a> {
     /// # Errors
     /// If the ring buffer cannot be read.
     pub fn read(&self) -> io::Result<Read> {
+        self.batch.start();
         match self.buffer.consume_raw_n(BATCH) {
             read if read as usize >= BATCH && read > 0 => Ok(Read::Some(read as usize)),
             0.. => Ok(Read::All),
             error if -error == libc::ECANCELED => Ok(Read::Stopped),
+            error if -error == libc::EAGAIN => Ok(Read::Some(1)),
             error => Err(io::Error::from_raw_os_error(-error)),
         }
     }
 
     /// Reads all events that were sent before `end`. What is sent meanwhile is read too, at most a batch of it.
+    /// Gives up at the deadline, if there is one: then there may be more.
     ///
     /// # Errors
     /// If the ring buffer cannot be read.
-    pub fn read_until(&self, end: Position) -> io::Result<Read> {
+    pub fn read_until(&self, end: Position, deadline: Option<Instant>) -> io::Result<Read> {
         let mut idle_since = None;
         while self.consumed() < end.0 {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Read::Some(0));
+            }
             match self.read()? {
                 Read::Stopped => return Ok(Read::Stopped),
                 Read::Some(_) => idle_since = None,

@@ -8,6 +8,7 @@
 //! - When the run ends, all events that were sent before are printed, then `end` probes run, then the
 //!   maps are printed, then losses are reported; only then is anything detached. Probes go on meanwhile:
 //!   what they send after the end is not printed, what they add to maps may be.
+//!   After a signal, events are handled for a second; what is left then is counted and told.
 //! - A run whose probes are all `begin` and `end` ends by itself.
 //! - After `exit()`, no event is printed that came after it, `end` probes' excepted.
 //! - Whatever fails, what was attached is detached and a child that was never let go is killed.
@@ -32,7 +33,7 @@ use crate::maps::KernelMaps;
 use crate::output::{self, Buffering, KernelNames, OutputError};
 use crate::process::Child;
 use crate::receiver::{Mode, Receiver};
-use crate::ring::{Read, Ring};
+use crate::ring::{BATCH_TIME, Read, Ring};
 use crate::signals::Signals;
 use crate::target::Running;
 use crate::triggers::{self, Triggers};
@@ -125,16 +126,11 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         false => attached.insert(run.attach(target, &world)?).points(),
     };
     run.announce(points, &mut world)?;
-    let ended = match run.print_begin()? {
-        Some(ended) => ended,
-        None => {
-            world.let_child_go()?;
-            match triggers.only_begin_and_end(points) {
-                true => Ended::NothingToWaitFor,
-                false => run.until_end(&signals, &world)?,
-            }
-        }
-    };
+    let alone = attached.is_none() || triggers.only_begin_and_end(points);
+    if attached.is_some() {
+        world.let_child_go()?;
+    }
+    let ended = run.until_end(&signals, &world, alone)?;
     run.finish(ended, &signals, attached.as_ref())
     // Dropped here, in this order: what is attached, the ring buffer, the programs and maps, the child.
 }
@@ -151,6 +147,10 @@ struct Run<'r, 'a> {
     told_lost: Cell<u64>,
 }
 
+/// Whoever asks a run to end does not wait longer for what was sent before: events that make memql run
+/// commands can take minutes.
+const TIME_AFTER_SIGNAL: Duration = Duration::from_secs(1);
+
 /// Lost events are told this often while the run goes on.
 const LOST_EVERY: Duration = Duration::from_secs(1);
 
@@ -164,17 +164,8 @@ impl Run<'_, '_> {
             triggers::run(self.plan, self.loaded, *program)?;
             self.read_ring()?;
         }
+        self.receiver.borrow_mut().set_mode(Mode::Print);
         Ok(())
-    }
-
-    /// Prints what the `begin` probes sent; tells if that ends the run.
-    fn print_begin(&self) -> Result<Option<Ended>, RunError> {
-        self.receiver.borrow_mut().print_kept();
-        let printed = self.check(Read::All).and_then(|()| Ok(self.receiver.borrow_mut().output.flush()?));
-        match printed {
-            Ok(()) => Ok(self.receiver.borrow().exit().map(Ended::Exit)),
-            Err(failure) => failure.reader_gone_or_error().map(Some),
-        }
     }
 
     /// What `elapsed` counts from.
@@ -214,17 +205,20 @@ impl Run<'_, '_> {
         world.tell_ready()
     }
 
-    /// Prints events and runs `interval` and `self:signal` probes until something ends the run.
-    fn until_end(&self, signals: &Signals, world: &World) -> Result<Ended, RunError> {
-        let timers = self.triggers.timers()?;
+    /// Prints events and runs `interval` and `self:signal` probes until something ends the run. One that has
+    /// nothing but what its `begin` probes sent (`alone`) ends after that.
+    fn until_end(&self, signals: &Signals, world: &World, alone: bool) -> Result<Ended, RunError> {
+        let timers = if alone { Vec::new() } else { self.triggers.timers()? };
         let mut event_loop = EventLoop::new(signals, self.ring, &timers)?;
         for process in world.process.iter().chain(world.child.as_ref().map(Child::process)) {
-            event_loop.end_with(process)?;
+            if !alone {
+                event_loop.end_with(process)?;
+            }
         }
         if world.to_stdout {
             event_loop.end_with_reader(&io::stdout())?;
         }
-        let ended = event_loop.run(&mut Live { run: self, told_lost: Instant::now() });
+        let ended = event_loop.run(&mut Live { run: self, alone, told_lost: Instant::now() });
         ended.or_else(Failure::reader_gone_or_error)
     }
 
@@ -250,7 +244,13 @@ impl Run<'_, '_> {
         if ended == Ended::ReaderGone {
             return Ok(Vec::new());
         }
-        self.drain()?;
+        let left = match ended {
+            Ended::Signal(_) => self.drain_for(TIME_AFTER_SIGNAL)?,
+            Ended::Exit(_) | Ended::Process | Ended::ReaderGone | Ended::NothingToWaitFor => {
+                self.drain()?;
+                0
+            }
+        };
         for program in &self.triggers.end {
             self.run_after_others(*program)?;
         }
@@ -260,7 +260,8 @@ impl Run<'_, '_> {
             receiver.output.print_all_maps(self.maps)?;
         }
         receiver.output.flush()?;
-        let losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
+        let mut losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
+        losses.extend(health::not_printed(left));
         for lost in &losses {
             receiver.output.warn(&lost.text)?;
         }
@@ -284,8 +285,9 @@ impl Run<'_, '_> {
         self.receiver.borrow_mut().set_mode(Mode::Keep);
         self.empty_ring()?;
         triggers::run(self.plan, self.loaded, program)?;
-        self.receiver.borrow_mut().print_kept();
-        self.check(Read::All)
+        // What was kept is printed before what this one sent.
+        self.receiver.borrow_mut().set_mode(Mode::Print);
+        Ok(())
     }
 
     fn empty_ring(&self) -> Result<(), Failure> {
@@ -295,7 +297,7 @@ impl Run<'_, '_> {
     /// Gives the receiver all events that were sent before now.
     fn read_ring(&self) -> Result<(), RunError> {
         if let Some(ring) = self.ring {
-            ring.read_until(ring.end()).map_err(|error| cannot_read_ring(&error))?;
+            ring.read_until(ring.end(), None).map_err(|error| cannot_read_ring(&error))?;
         }
         Ok(())
     }
@@ -312,11 +314,33 @@ impl Run<'_, '_> {
 
     /// Handles all events that were sent before now.
     fn drain(&self) -> Result<(), Failure> {
+        self.receiver.borrow_mut().print_kept(None);
+        self.check(Read::All)?;
         if let Some(ring) = self.ring {
-            let read = ring.read_until(ring.end()).map_err(ring_failed)?;
+            let read = ring.read_until(ring.end(), None).map_err(ring_failed)?;
             self.check(read)?;
         }
         Ok(self.receiver.borrow_mut().output.flush()?)
+    }
+
+    /// Handles the events that were sent before now for so long, and lets the others go: how many.
+    fn drain_for(&self, time: Duration) -> Result<u64, Failure> {
+        let Some(ring) = self.ring else { return Ok(0) };
+        let (end, deadline) = (ring.end(), Instant::now() + time);
+        self.receiver.borrow_mut().print_kept(Some(deadline));
+        self.check(Read::All)?;
+        let all_kept = !self.receiver.borrow().has_kept();
+        if all_kept {
+            let read = ring.read_until(end, Some(deadline)).map_err(ring_failed)?;
+            self.check(read)?;
+        }
+        let before = self.receiver.borrow().let_go();
+        self.receiver.borrow_mut().let_kept_go();
+        ring.read_until(end, None).map_err(ring_failed)?;
+        let mut receiver = self.receiver.borrow_mut();
+        receiver.output.flush()?;
+        // After `exit()` events are let go in any case.
+        Ok(if receiver.exit().is_none() { receiver.let_go() - before } else { 0 })
     }
 
     /// If reading stopped because an event could not be handled: why.
@@ -334,6 +358,8 @@ impl Run<'_, '_> {
 /// What the event loop calls.
 struct Live<'l, 'r, 'a> {
     run: &'l Run<'r, 'a>,
+    /// Nothing comes after what was kept.
+    alone: bool,
     /// When lost events were last told.
     told_lost: Instant,
 }
@@ -341,11 +367,20 @@ struct Live<'l, 'r, 'a> {
 impl Handler for Live<'_, '_, '_> {
     fn read(&mut self) -> Result<More, Failure> {
         let run = self.run;
-        let read = run.ring.map_or(Ok(Read::All), Ring::read).map_err(ring_failed)?;
+        let kept = run.receiver.borrow().has_kept();
+        let read = match kept {
+            true => {
+                run.receiver.borrow_mut().print_kept(Some(Instant::now() + BATCH_TIME));
+                Read::Some(0)
+            }
+            false if self.alone => Read::All,
+            false => run.ring.map_or(Ok(Read::All), Ring::read).map_err(ring_failed)?,
+        };
         run.check(read)?;
         Ok(match (run.receiver.borrow().exit(), read) {
             (Some(code), _) => More::Exit(code),
             (None, Read::Some(_)) => More::Yes,
+            (None, Read::All | Read::Stopped) if self.alone => More::Never,
             (None, Read::All | Read::Stopped) => More::No,
         })
     }

@@ -39,7 +39,11 @@ pub(super) fn flags() -> Vec<Flag> {
 /// What is run, on what, and where its output goes.
 fn running() -> Vec<Flag> {
     vec![
-        value("program", "PROGRAM", "Run this program instead of a file", |_, _| Ok(())).short('e'),
+        value("program", "PROGRAM", "Run this program instead of a file", |args, _| {
+            args.second_program = true;
+            Ok(())
+        })
+        .short('e'),
         value("pid", "PID", "Trace only this process; end when it does", |args, text| {
             args.pid = Some(number(text, "the number of a process")?);
             Ok(())
@@ -114,14 +118,6 @@ fn running() -> Vec<Flag> {
             args.allow_unsafe = true;
         })
         .long("unsafe"),
-        switch(
-            "usdt-file-activation",
-            "Activate the semaphores of USDT probes by file, in all processes",
-            |args| {
-                args.usdt_file_activation = true;
-            },
-        )
-        .long("usdt-file-activation"),
         value(
             "ready-fd",
             "N",
@@ -215,6 +211,8 @@ fn not_needed() -> Vec<Flag> {
             .short('I')
             .needless("`-I` has no effect: memql reads no C headers, types come from the kernel's BTF"),
         switch("btf", "", |_| ()).short('b').long("btf"),
+        // The kernel counts the semaphores of USDT probes by file, in all processes, in any case.
+        switch("usdt-file-activation", "", |_| ()).long("usdt-file-activation"),
         value("emit-llvm", "FILE", "", |_, _| Ok(())).long("emit-llvm").instead(
             "memql compiles without LLVM; `--emit ir` prints its intermediate representation, `--emit asm` the instructions",
         ),

@@ -59,7 +59,7 @@ fn info_speaks_of_this_kernel() {
     let out = memql::run(["--info"]).output();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a release");
     assert!(out.contains(release.trim()), "{out}");
-    for row in ["tracepoint", "uprobe", "BTF", "bpf_loop"] {
+    for row in ["tracepoint", "uprobe", "btf", "loop"] {
         assert!(out.lines().any(|line| line.contains(row)), "no row `{row}` in:\n{out}");
     }
 }
@@ -292,4 +292,18 @@ fn a_script_is_printed_in_one_style() {
         let out = memql::run(flags.into_iter().chain(["-e", script])).output();
         assert_eq!(out, "begin { printf(\"%d\\n\", 1 + 2); exit(); } // once\n");
     }
+}
+
+#[test]
+fn a_pattern_after_list_is_no_cluster_of_flags() {
+    need!(machine::root());
+    let out = memql::run(["--no-warnings", "-l", "fentry:vfs_read"]).output();
+    assert_eq!(out, "fentry:vmlinux:vfs_read\n");
+}
+
+#[test]
+fn a_run_has_one_program() {
+    let ended = memql::run(["-e", "begin { }", "-e", "end { }"]);
+    assert_eq!(ended.code(), 2);
+    assert!(ended.stderr.contains("a run has one script"), "{}", ended.stderr);
 }

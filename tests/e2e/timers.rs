@@ -82,3 +82,19 @@ fn what_end_prints_is_told_apart_from_what_goes_on_around_it() {
     let (first, rest) = out.split_once('\n').expect("lines");
     assert_eq!((first, rest), ("late", "end 0\nend 1\nend 2\nend 3\nend 4\nsecond\n"));
 }
+
+#[test]
+fn ctrl_c_does_not_wait_for_commands_that_are_due() {
+    need!(machine::root());
+    let script = r#"
+        begin { for ($i : 0..1000) { system("sleep 0.1"); } }
+        interval:1h { }
+        end { printf("end\n"); }"#;
+    let tracing = memql::start(["--unsafe", "-e", script]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    tracing.signal(libc::SIGINT);
+    let ended = tracing.wait();
+    assert_eq!((ended.code(), ended.stdout.trim()), (0, "end"));
+    let told = "events were not handled: memql was asked to end while earlier ones took their time";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+}

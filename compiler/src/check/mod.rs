@@ -126,6 +126,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) map_ids: BTreeMap<String, MapId>,
     pub(crate) time_formats: Vec<String>,
     pub(crate) cgroup_filters: Vec<String>,
+    /// The named parameters that `getopt` reads, each with the first call that does.
+    pub(crate) named_read: BTreeMap<String, Span>,
     pub(crate) probe: ProbeState,
     /// How many branches that are never taken are around the place.
     pub(crate) dead: usize,
@@ -153,6 +155,7 @@ impl<'a> Checker<'a> {
             map_ids: BTreeMap::new(),
             time_formats: Vec::new(),
             cgroup_filters: Vec::new(),
+            named_read: BTreeMap::new(),
             probe: ProbeState::default(),
             dead: 0,
             left_out: None,
@@ -198,6 +201,11 @@ impl<'a> Checker<'a> {
         let maps = map::build_all(&mut self);
         if let (Some(span), false) = (self.left_out, self.has_errors()) {
             self.report(diagnostics::unsupported::not_understood(span));
+        }
+        let run = self.run;
+        for name in run.named.keys().filter(|name| !self.named_read.contains_key(*name)).collect::<Vec<_>>() {
+            let somewhere = probes.first().map(|probe| probe.span).unwrap_or_default();
+            self.report(diagnostics::options::unread_named(name, &self.named_read, somewhere));
         }
         if self.has_errors() {
             return Err(self.into_findings());

@@ -185,7 +185,7 @@ fn range(bits: u8, signed: bool) -> (i128, i128) {
 
 /// `true`, `1`, `false`, `0`.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,

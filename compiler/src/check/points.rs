@@ -19,6 +19,7 @@ use crate::attach::{AttachPoint, PlaceName, ProgramKind};
 use crate::diagnostic::Diagnostic;
 use crate::placement;
 use crate::plan::MissingProbes;
+use crate::providers::glob::is_pattern;
 use crate::providers::{ExpandError, expand};
 use crate::target::{Target, TracepointField};
 use crate::usdt::UsdtArg;
@@ -155,20 +156,32 @@ fn never_runs(checker: &mut Checker<'_>, probe: &ast::Probe) -> bool {
 }
 
 /// All points of a probe, each once.
+///
+/// A wildcard that matches nothing beside points that are there is a warning: wildcards stand for names that
+/// differ from kernel to kernel.
 fn expand_all(checker: &mut Checker<'_>, probe: &ast::Probe) -> Vec<AttachPoint> {
     let mut points: Vec<AttachPoint> = Vec::new();
     let mut seen = HashSet::new();
+    let mut empty_wildcards = Vec::new();
     for point in &probe.points {
         match expand_point(checker, point) {
             Ok(found) => points.extend(found.into_iter().filter(|p| seen.insert(p.clone()))),
             Err(finding) => match (checker.settings.plan.missing_probes, errors::is_missing(finding.code)) {
                 (MissingProbes::Ignore, true) => {}
                 (MissingProbes::Warn, true) => checker.report(errors::as_warning(*finding)),
-                _ => checker.report(*finding),
+                (MissingProbes::Error, true) if has_wildcard(point) => empty_wildcards.push(*finding),
+                (_, _) => checker.report(*finding),
             },
         }
     }
+    for finding in empty_wildcards {
+        checker.report(if points.is_empty() { finding } else { errors::as_warning(finding) });
+    }
     points
+}
+
+fn has_wildcard(point: &ast::AttachPoint) -> bool {
+    point.alternatives.iter().flat_map(|spec| &spec.parts).any(|part| is_pattern(&part.text))
 }
 
 /// The points of the first alternative that this kernel has.

@@ -51,7 +51,9 @@ pub struct Without {
 pub struct Running {
     pid: Option<u32>,
     without: Without,
-    listing: bool,
+    not_to_run: bool,
+    /// Symbols that are not there, in words.
+    missing: RefCell<Vec<String>>,
     features: OnceCell<Features>,
     tracefs: OnceCell<Result<Tracefs, FactError>>,
     btf: OnceCell<Result<Btf, FactError>>,
@@ -66,7 +68,8 @@ impl Running {
         Running {
             pid,
             without: Without::default(),
-            listing: false,
+            not_to_run: false,
+            missing: RefCell::default(),
             features: OnceCell::new(),
             tracefs: OnceCell::new(),
             btf: OnceCell::new(),
@@ -81,17 +84,18 @@ impl Running {
         Running { without, ..self }
     }
 
-    /// The same kernel for a list: what it has is listed although probes of that kind cannot be attached.
-    /// Why not is kept for [`Running::refusals`].
-    pub fn listing(self) -> Running {
-        Running { listing: true, ..self }
+    /// The same kernel for what is not going to run, a list or a check: what cannot be attached, and a
+    /// symbol that is not there, are no errors but kept for [`Running::refusals`].
+    pub fn not_to_run(self) -> Running {
+        Running { not_to_run: true, ..self }
     }
 
-    /// Why probes of some kinds, of those that were asked about, cannot be attached.
-    pub fn refusals(&self) -> Vec<FactError> {
-        let mut refusals: Vec<FactError> =
-            self.kinds.borrow().values().filter_map(|answer| answer.clone().err()).collect();
-        refusals.sort_by(|a, b| a.message.cmp(&b.message));
+    /// What a run would have been refused, in words, sorted.
+    pub fn refusals(&self) -> Vec<String> {
+        let kinds = self.kinds.borrow();
+        let kinds = kinds.values().filter_map(|answer| answer.as_ref().err().map(|e| e.message.clone()));
+        let mut refusals: Vec<String> = kinds.chain(self.missing.borrow().iter().cloned()).collect();
+        refusals.sort();
         refusals.dedup();
         refusals
     }
@@ -166,7 +170,7 @@ impl Target for Running {
                 answer
             }
         };
-        if self.listing { Ok(()) } else { answer }
+        if self.not_to_run { Ok(()) } else { answer }
     }
 
     fn user_files(&self, name: &str) -> Result<Vec<UserFile>, FactError> {
@@ -230,7 +234,12 @@ impl Target for Running {
     }
 
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {
-        self.functions.address(name)
+        let address = self.functions.address(name)?;
+        if address.is_none() && self.not_to_run {
+            self.missing.borrow_mut().push(format!("there is no symbol `{name}` in the kernel"));
+            return Ok(Some(0));
+        }
+        Ok(address)
     }
 
     fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {

@@ -1,10 +1,12 @@
 //! E07xx: settings and script options.
 
+use std::collections::BTreeMap;
+
 use memql_grammar::ast::{Name, Span};
 
-use super::did_you_mean;
+use super::{did_you_mean, quoted};
 use crate::check::options::{OptionSpec, OptionType};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, similar};
 
 fn described(ty: OptionType) -> String {
     match ty {
@@ -105,6 +107,20 @@ pub(crate) fn bad_flag(name: &Name, word: &str, span: Span) -> Diagnostic {
         "expected `-c`, `--word` and one word for the value",
     )
     .help("for example \"-T --top N\"")
+}
+
+/// E0709: a named parameter that no `getopt` reads; `read` are those that one does, with the first call.
+pub(crate) fn unread_named(name: &str, read: &BTreeMap<String, Span>, somewhere: Span) -> Diagnostic {
+    let known: Vec<String> = read.keys().map(|name| format!("--{name}")).collect();
+    let title = format!("the script has no parameter `--{name}`");
+    let Some(first) = read.values().min() else {
+        return Diagnostic::error("E0709", title, somewhere, "no `getopt` is called");
+    };
+    let finding = Diagnostic::error("E0709", title, *first, "parameters are read like this");
+    match similar(name, read.keys().map(String::as_str)).first() {
+        Some(close) => finding.help(format!("a parameter with a similar name exists: `--{close}`")),
+        None => finding.help(format!("it has {}", quoted(&known))),
+    }
 }
 
 /// E0708: a named parameter whose text does not fit `getopt`'s default.

@@ -18,6 +18,7 @@ pub(super) const ENTRIES: &[Entry] = &[Entry::new(
 fn getopt(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.constant_text(call, 0, "the parameter's name")?;
     let span = call.span;
+    checker.named_read.entry(name.clone()).or_insert(span);
     let given = checker.run.named.get(&name).cloned();
     let default = match call.args.get(1) {
         None => constant::boolean(false, span),
@@ -43,9 +44,10 @@ fn getopt(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     match (constant::value_of(&default), given) {
         (None, _) => checker.fail(|| errors::not_a_constant(call.name, "the default", span)),
         (Some(own), None) => Some(constant::constant(own, Type::I64, span)),
-        (Some(_), Some(text)) => match parse_integer(&text).filter(|v| i64::try_from(*v).is_ok()) {
-            Some(value) => Some(constant::constant(value, Type::I64, span)),
-            None => checker.fail(|| options::bad_named(&name, &text, "a number", span)),
+        (Some(_), Some(text)) => match parse_integer(&text) {
+            Some(value) if i64::try_from(value).is_ok() => Some(constant::constant(value, Type::I64, span)),
+            Some(value) if u64::try_from(value).is_ok() => Some(constant::constant(value, Type::U64, span)),
+            Some(_) | None => checker.fail(|| options::bad_named(&name, &text, "a number", span)),
         },
     }
 }
