@@ -14,10 +14,12 @@
 //! names     name -> type, enumerator or function
 //! fields    members of structs and unions, anonymous ones opened
 //! lang      a type as the language sees it
+//! build     types added to those of the kernel
 //! functions functions and raw tracepoints
 //! ctext     a type as C writes it
 //! ```
 
+mod build;
 mod ctext;
 mod fields;
 pub(crate) mod fixture;
@@ -28,6 +30,7 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+pub use build::{Builder, Member};
 pub use fields::Field;
 pub use functions::FuncProto;
 
@@ -74,8 +77,10 @@ pub enum BtfError {
 const MAX_CHAIN: u32 = 32;
 
 struct Shared {
+    /// What this BTF adds to: its types come first, and its strings.
+    base: Option<Btf>,
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
-    /// Start of each type's record in the bytes; entry 0 stands for `void` and is unused.
+    /// Start of each type's record in the bytes; without a base, entry 0 stands for `void` and is unused.
     records: Vec<u32>,
     /// Start and end of the strings.
     strings: (usize, usize),
@@ -92,9 +97,27 @@ impl Btf {
     /// # Errors
     /// If the bytes are not whole, consistent BTF of this machine's byte order.
     pub fn parse(holder: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Btf, BtfError> {
-        let layout = records::scan(holder.as_ref())?;
+        Btf::read(holder, None)
+    }
+
+    /// Reads BTF that adds to another one, as that of a kernel module does: type ids and names go on where
+    /// the base ends. What is named here is found before what the base has of that name.
+    ///
+    /// # Errors
+    /// As for [`Btf::parse`].
+    pub fn parse_split(
+        holder: impl AsRef<[u8]> + Send + Sync + 'static,
+        base: &Btf,
+    ) -> Result<Btf, BtfError> {
+        Btf::read(holder, Some(base.clone()))
+    }
+
+    fn read(holder: impl AsRef<[u8]> + Send + Sync + 'static, base: Option<Btf>) -> Result<Btf, BtfError> {
+        let before = base.as_ref().map(|base| (base.type_count(), base.string_bytes()));
+        let layout = records::scan(holder.as_ref(), before)?;
         Ok(Btf {
             shared: Arc::new(Shared {
+                base,
                 bytes: Box::new(holder),
                 records: layout.records,
                 strings: layout.strings,
@@ -108,7 +131,23 @@ impl Btf {
 
     /// How many types there are, `void` included: ids are below it.
     pub fn type_count(&self) -> u32 {
-        self.shared.records.len() as u32
+        self.first_id() + self.shared.records.len() as u32
+    }
+
+    /// The BTF that this one adds to.
+    fn base(&self) -> Option<&Btf> {
+        self.shared.base.as_ref()
+    }
+
+    /// The id of the first record of this BTF itself.
+    fn first_id(&self) -> u32 {
+        self.base().map_or(0, Btf::type_count)
+    }
+
+    /// How many bytes the names take, those of the base included.
+    fn string_bytes(&self) -> u32 {
+        let (start, end) = self.shared.strings;
+        self.base().map_or(0, Btf::string_bytes) + (end - start) as u32
     }
 
     /// The type without typedefs, `const`, `volatile`, `restrict` and type tags. 0 is `void`; a chain
@@ -151,13 +190,50 @@ impl Btf {
         }
     }
 
+    /// What addresses of values of this type are a multiple of, in bytes; 1 where that is not known. BTF does
+    /// not say whether a struct is packed: its size and those of its members tell.
+    pub fn alignof(&self, id: u32) -> u32 {
+        self.alignof_within(id, MAX_CHAIN)
+    }
+
+    fn alignof_within(&self, id: u32, depth: u32) -> u32 {
+        let (Some(record), Some(depth)) = (self.record(self.resolve(id)), depth.checked_sub(1)) else {
+            return 1;
+        };
+        match record.kind {
+            Kind::Int | Kind::Enum | Kind::Enum64 | Kind::Float => record.size_or_type.clamp(1, 16),
+            Kind::Ptr => 8,
+            Kind::Array => self.alignof_within(record.array().element, depth),
+            Kind::Struct | Kind::Union => {
+                let mut align = 1;
+                for member in record.members() {
+                    let wanted = self.alignof_within(member.ty, depth);
+                    let (bit_offset, bits) = member.place(record.flag);
+                    let placed = bits != 0 || bit_offset % (wanted * 8) == 0;
+                    align = align.max(if placed { wanted } else { 1 });
+                }
+                while record.size_or_type % align != 0 {
+                    align /= 2;
+                }
+                align
+            }
+            Kind::Fwd | Kind::Func | Kind::FuncProto | Kind::Var | Kind::DataSec | Kind::DeclTag => 1,
+            // `resolve` has removed them.
+            Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => 1,
+        }
+    }
+
     /// The name of a type as its record has it: without `struct`; empty for an anonymous one.
     pub fn name(&self, id: u32) -> &str {
         self.record(id).map_or("", |r| self.string(r.name))
     }
 
     fn record(&self, id: u32) -> Option<Record<'_>> {
-        let start = *self.shared.records.get(id as usize).filter(|_| id != 0)?;
+        if let Some(base) = self.base().filter(|base| id < base.type_count()) {
+            return base.record(id);
+        }
+        let own = (id - self.first_id()) as usize;
+        let start = *self.shared.records.get(own).filter(|_| id != 0)?;
         Record::at(self.bytes(), start as usize)
     }
 
@@ -165,16 +241,23 @@ impl Btf {
         (*self.shared.bytes).as_ref()
     }
 
-    fn name_bytes(&self, offset: u32) -> &[u8] {
+    /// The strings from this offset on, to the end of the table that it is in.
+    fn tail(&self, offset: u32) -> &[u8] {
+        if let Some(base) = self.base().filter(|base| offset < base.string_bytes()) {
+            return base.tail(offset);
+        }
+        let own = (offset - self.base().map_or(0, Btf::string_bytes)) as usize;
         let (start, end) = self.shared.strings;
-        let tail = self.bytes().get(start.saturating_add(offset as usize)..end).unwrap_or_default();
-        CStr::from_bytes_until_nul(tail).map_or(&[], CStr::to_bytes)
+        self.bytes().get(start.saturating_add(own)..end).unwrap_or_default()
+    }
+
+    fn name_bytes(&self, offset: u32) -> &[u8] {
+        CStr::from_bytes_until_nul(self.tail(offset)).map_or(&[], CStr::to_bytes)
     }
 
     /// Whether the string at this offset is that name, told without finding the string's end first.
     fn is_name(&self, offset: u32, name: &[u8]) -> bool {
-        let (start, end) = self.shared.strings;
-        let tail = self.bytes().get(start.saturating_add(offset as usize)..end).unwrap_or_default();
+        let tail = self.tail(offset);
         tail.starts_with(name) && tail.get(name.len()) == Some(&0)
     }
 

@@ -76,6 +76,18 @@ impl Diagnostic {
         self
     }
 
+    /// The finding with names as the script has them: those in macros carry marks.
+    pub(crate) fn without_marks(mut self) -> Diagnostic {
+        let texts = [&mut self.title, &mut self.primary.1].into_iter();
+        let labels = self.secondary.iter_mut().map(|(_, text)| text);
+        for text in texts.chain(labels).chain(&mut self.notes).chain(&mut self.help) {
+            if !text.is_ascii() {
+                *text = crate::expand::plain(text);
+            }
+        }
+        self
+    }
+
     /// Adds something one can type.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());

@@ -18,6 +18,7 @@ use cranelift_entity::{PrimaryMap, entity_impl};
 use memql_grammar::ast::{BinaryOp, Span};
 
 use crate::attach::AttachPoint;
+use crate::btf::Btf;
 use crate::ir::Helper;
 use crate::plan::{Format, ReportColumn, ReportExpr, Settings, Severity};
 use crate::types::{AddrSpace, Clock, PointText, Type};
@@ -47,6 +48,8 @@ pub struct Script {
     pub settings: Settings,
     /// The object's license.
     pub license: String,
+    /// The kernel's types with those that the script defines; `None` if it defines none.
+    pub types: Option<Btf>,
 }
 
 /// A map.

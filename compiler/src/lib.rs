@@ -11,6 +11,7 @@ pub mod check;
 pub mod compile;
 pub mod diagnostic;
 pub mod emit;
+mod expand;
 pub mod format;
 pub mod helpers;
 pub mod hir;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use memql_grammar::ast::Span;
 
 use crate::attach::{AttachPoint, ProgramKind};
+use crate::btf::Btf;
 use crate::types::Type;
 
 /// The operators of [`ReportExpr`].
@@ -46,6 +47,9 @@ pub struct Plan {
     pub start_time: Option<u32>,
     /// Settings that the runtime acts on.
     pub settings: Settings,
+    /// The kernel's types with those that the script defines, which type ids of values refer to; `None` if it
+    /// defines none.
+    pub types: Option<Btf>,
 }
 
 /// Settings of a run that the runtime acts on, from the `config` block and the command line.

@@ -40,8 +40,10 @@ pub enum Type {
     Bool,
     /// An enumeration: printed as a number by `%d`, as its name by `%s` and `print`.
     Enum {
-        /// The tag, without `enum`.
+        /// The tag, without `enum`; empty for an anonymous one.
         name: String,
+        /// BTF type id.
+        id: u32,
         /// Width in bits.
         bits: u8,
         /// Whether it is signed.
@@ -436,6 +438,7 @@ impl std::fmt::Display for Type {
             Type::Void => f.write_str("void"),
             Type::Int { bits, signed } => write!(f, "{}int{bits}", if *signed { "" } else { "u" }),
             Type::Bool => f.write_str("bool"),
+            Type::Enum { name, .. } if name.is_empty() => f.write_str("enum"),
             Type::Enum { name, .. } => write!(f, "enum {name}"),
             Type::Str { cap } => write!(f, "string[{cap}]"),
             Type::Buf { cap } => write!(f, "buffer[{cap}]"),

@@ -4,8 +4,12 @@
 //! are as written. Sugar stays (`a += 1` is not rewritten), so that the tree can be printed back.
 //! Resolving, typing and desugaring belong to the compiler's `check`.
 
+mod c_types;
 mod test;
 
+pub use c_types::{
+    CAttribute, CBase, CDeclarator, CEnum, CMember, CModifier, CRecord, CTypedef, Define, Include,
+};
 pub use test::{
     Expectation, FactField, KernelFact, KernelFactKind, KernelFacts, NamedValue, Test, TestStep,
     TestStepKind, TestedScript,
@@ -59,12 +63,90 @@ pub enum Item {
     Map(MapDecl),
     /// `attach points /predicate/ { body }`
     Probe(Probe),
+    /// `macro name(params) { body }`
+    Macro(MacroDef),
+    /// `import "path";`
+    Import(Import),
+    /// `struct name { ... };`, `union name { ... };`
+    Record(CRecord),
+    /// `enum name { ... };`
+    Enum(CEnum),
+    /// `typedef type name;`
+    Typedef(CTypedef),
+    /// `#define name value`
+    Define(Define),
+    /// `#include <header>`
+    Include(Include),
     /// `script "FILE";`: the script that the tests of this file are about.
     TestedScript(TestedScript),
     /// `kernel { ... }`: what the tests' kernel has.
     Kernel(KernelFacts),
     /// `test "title" { ... }`
     Test(Test),
+}
+
+impl Item {
+    /// Where it stands.
+    pub fn span(&self) -> Span {
+        match self {
+            Item::Config(item) => item.span,
+            Item::Option(item) => item.span,
+            Item::Map(item) => item.span,
+            Item::Probe(item) => item.span,
+            Item::Macro(item) => item.span,
+            Item::Import(item) => item.span,
+            Item::Record(item) => item.span,
+            Item::Enum(item) => item.span,
+            Item::Typedef(item) => item.span,
+            Item::Define(item) => item.span,
+            Item::Include(item) => item.span,
+            Item::TestedScript(item) => item.span,
+            Item::Kernel(item) => item.span,
+            Item::Test(item) => item.span,
+        }
+    }
+}
+
+/// `macro name($variable, @map, expression) { body }`: a body that is put where it is called.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MacroDef {
+    /// The name.
+    pub name: Name,
+    /// The parameters in order.
+    pub params: Vec<MacroParam>,
+    /// The body, with a value if its last expression has no semicolon.
+    pub body: Block,
+    /// The whole definition.
+    pub span: Span,
+}
+
+/// A parameter of a macro: how it is written says what may be passed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MacroParam {
+    /// `$name`: a variable, which the body may change.
+    Variable(Name),
+    /// `@name`: a map, which the body may change.
+    Map(Name),
+    /// `name`: an expression, or a type in `typeof(...)`.
+    Expr(Name),
+}
+
+impl MacroParam {
+    /// Its name, without the sigil.
+    pub fn name(&self) -> &Name {
+        match self {
+            MacroParam::Variable(name) | MacroParam::Map(name) | MacroParam::Expr(name) => name,
+        }
+    }
+}
+
+/// `import "path";`: another script's macros, declarations and probes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    /// The path, relative to the folder of the script that imports.
+    pub path: StrLit,
+    /// The whole statement.
+    pub span: Span,
 }
 
 /// `config = { ... }`: settings of the run.
@@ -160,6 +242,8 @@ pub struct Block {
     pub value: Option<Box<Expr>>,
     /// Braces included.
     pub span: Span,
+    /// The call that this is the body of, where a macro was expanded; the parser makes none.
+    pub expanded_from: Option<Name>,
 }
 
 /// A statement.
@@ -493,6 +577,10 @@ pub enum TypeBase {
     Union(Name),
     /// `enum name`
     Enum(Name),
+    /// `typeof(type)`
+    Typeof(Box<TypeExpr>),
+    /// `typeof(expression)`: the type of an expression that is not evaluated.
+    TypeofExpr(Box<Expr>),
 }
 
 /// A postfix modifier of a type.

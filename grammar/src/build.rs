@@ -9,10 +9,12 @@
 //! something optional: pest counts the blanks before a missing last part as belonging to the pair.
 
 mod attach;
+mod c_types;
 mod children;
 mod expr;
 mod item;
 mod literal;
+mod macros;
 mod report;
 mod stmt;
 mod test;
@@ -37,9 +39,16 @@ pub(crate) struct Builder {
     errors: RefCell<Vec<SyntaxError>>,
     /// How deep the node being built is.
     depth: Cell<usize>,
+    /// Where the text that pest saw begins: added to every span.
+    base: usize,
 }
 
 impl Builder {
+    /// Builds from a text that begins at an offset of the whole source.
+    pub(crate) fn at(base: usize) -> Builder {
+        Builder { base, ..Builder::default() }
+    }
+
     /// The tree, if nothing was wrong with it; else what was, in source order.
     pub(crate) fn finish<T>(self, tree: T) -> Result<T, Vec<SyntaxError>> {
         let mut errors = self.errors.into_inner();
@@ -74,16 +83,16 @@ impl Builder {
         self.depth.set(depth);
         Some(built)
     }
-}
 
-/// The span of a token, or of a pair that ends in a token.
-fn span_of(pair: &Pair<'_, Rule>) -> Span {
-    let text = pair.as_span();
-    span(text.start(), text.end())
-}
+    /// The span of a token, or of a pair that ends in a token.
+    fn span_of(&self, pair: &Pair<'_, Rule>) -> Span {
+        let text = pair.as_span();
+        span(self.base + text.start(), self.base + text.end())
+    }
 
-/// A name, or a variable or map without its sigil.
-fn name_of(pair: &Pair<'_, Rule>) -> Name {
-    let text = pair.as_str().trim_start_matches(['$', '@']);
-    Name { text: text.to_owned(), span: span_of(pair) }
+    /// A name, or a variable or map without its sigil.
+    fn name_of(&self, pair: &Pair<'_, Rule>) -> Name {
+        let text = pair.as_str().trim_start_matches(['$', '@']);
+        Name { text: text.to_owned(), span: self.span_of(pair) }
+    }
 }

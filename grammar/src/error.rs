@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ast::Span;
+use crate::outline::span;
 
 /// How many syntax errors are reported for one script. After that many, the rest is noise.
 pub(crate) const MAX_ERRORS: usize = 20;
@@ -25,6 +26,12 @@ impl SyntaxError {
     /// An error that is not about what was expected.
     pub(crate) fn new(span: Span, message: impl Into<String>) -> SyntaxError {
         SyntaxError { span, message: message.into(), expected: Vec::new(), help: None }
+    }
+
+    /// The error in a text that begins at an offset of all that is read.
+    pub(crate) fn shifted(mut self, base: usize) -> SyntaxError {
+        self.span = span(base + self.span.start as usize, base + self.span.end as usize);
+        self
     }
 
     /// Adds the help text.

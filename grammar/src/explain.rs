@@ -182,6 +182,9 @@ fn word(rule: Rule) -> Word {
     use Word::*;
     match rule {
         Rule::script
+        | Rule::macro_def
+        | Rule::import
+        | Rule::c_typedef
         | Rule::probe
         | Rule::config
         | Rule::config_word
@@ -224,6 +227,8 @@ fn word(rule: Rule) -> Word {
         | Rule::parenthesized
         | Rule::type_call
         | Rule::type_call_word
+        | Rule::typeof_type
+        | Rule::typeof_word
         | Rule::cast
         | Rule::increment
         | Rule::decrement
@@ -265,6 +270,11 @@ fn word(rule: Rule) -> Word {
         Rule::type_name => Kind("the name of a type"),
         Rule::name | Rule::config_entry | Rule::report_column => Kind("a name"),
         Rule::attach_end => Kind("the end of the attach point"),
+        Rule::c_record | Rule::c_enum | Rule::c_enum_word | Rule::c_record_word => Kind("a type"),
+        Rule::c_member => Kind("a member such as `int x;`"),
+        Rule::c_declarator | Rule::c_nested | Rule::c_name => Kind("a name"),
+        Rule::c_tag => Kind("a tag"),
+        Rule::c_value => Kind("an enumerator"),
         Rule::map_kind => Kind("a kind of map such as `hash(1000)`"),
         Rule::field_name => Kind("a field's name"),
         Rule::string => Kind("a string in double quotes"),
@@ -315,7 +325,6 @@ fn word(rule: Rule) -> Word {
         | Rule::pointer
         | Rule::array
         | Rule::shebang
-        | Rule::btf_guard
         | Rule::kernel
         | Rule::kernel_word
         | Rule::kernel_symbol
@@ -329,7 +338,18 @@ fn word(rule: Rule) -> Word {
         | Rule::expect_lost
         | Rule::nothing_word
         | Rule::exit_word
-        | Rule::lost_word => Nothing,
+        | Rule::lost_word
+        | Rule::import_word
+        | Rule::macro_word
+        | Rule::typedef_word
+        | Rule::c_pointer
+        | Rule::c_array
+        | Rule::c_params
+        | Rule::c_qualifier
+        | Rule::c_attribute
+        | Rule::c_attribute_item
+        | Rule::define_value => Nothing,
+        Rule::c_body | Rule::c_values => Token("{"),
         // Tried only to tell a cast from a value, a keyword from a name.
         Rule::certain_type
         | Rule::likely_type
@@ -354,6 +374,10 @@ fn word(rule: Rule) -> Word {
         Rule::item
         | Rule::test_step
         | Rule::block_statement
+        | Rule::c_definition
+        | Rule::c_base
+        | Rule::c_param_text
+        | Rule::macro_param
         | Rule::simple_statement
         | Rule::for_head
         | Rule::prefix

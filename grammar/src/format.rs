@@ -19,6 +19,7 @@ use pest::Parser;
 use crate::error::SyntaxError;
 use crate::outline::outline;
 use crate::parser::{Grammar, Rule, parse};
+use crate::preprocess::preprocess;
 
 /// Formats a script.
 ///
@@ -26,7 +27,8 @@ use crate::parser::{Grammar, Rule, parse};
 /// Those of [`parse`]: what cannot be read is not rewritten.
 pub fn format(source: &str) -> Result<String, Vec<SyntaxError>> {
     parse(source)?;
-    outline(source).map_err(|error| vec![error])?;
-    let Ok(pairs) = Grammar::parse(Rule::script, source) else { return Err(Vec::new()) };
+    let outline = outline(source).map_err(|error| vec![error])?;
+    let preprocessed = preprocess(source, &outline, 0)?;
+    let Ok(pairs) = Grammar::parse(Rule::script, &preprocessed.text) else { return Err(Vec::new()) };
     Ok(layout::layout(source, &tokens::tokens(pairs)))
 }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! text -> outline      brackets, strings and comments are closed, nothing nests too deeply
+//!      -> preprocess   `#define`, `#include`, `#if`: read, and blanks in their place
 //!      -> pest pairs   memql.pest
 //!      -> ast::Script  build/: operators by precedence, literals decoded
 //! ```
@@ -21,11 +22,12 @@ mod explain;
 mod format;
 mod outline;
 mod parser;
+mod preprocess;
 mod print;
 
 pub use build::MAX_TREE_DEPTH;
 pub use error::SyntaxError;
 pub use format::format;
 pub use outline::{MAX_NESTING, MAX_SOURCE_BYTES};
-pub use parser::{parse, parse_attach_spec};
+pub use parser::{parse, parse_at, parse_attach_spec};
 pub use print::print;

@@ -24,6 +24,8 @@ pub(crate) struct Outline {
     pub(crate) item_ends: Vec<usize>,
     /// Opening brackets that are never closed, outermost first.
     pub(crate) unclosed: Vec<usize>,
+    /// Start and end of each line of the preprocessor, from its `#` to the line break or a comment.
+    pub(crate) directives: Vec<(usize, usize)>,
     /// Strings with a line break in them: often a forgotten quote.
     pub(crate) multiline_strings: Vec<Span>,
 }
@@ -78,6 +80,7 @@ impl Scanner<'_> {
                 b'"' => self.string()?,
                 b'/' if self.next_is(b'/') => self.skip_line(),
                 b'#' if self.at == 0 && self.next_is(b'!') => self.skip_line(),
+                b'#' if self.begins_line() => self.directive(),
                 b'/' if self.next_is(b'*') => self.comment()?,
                 b'/' => self.slash(),
                 b':' => self.colon(),
@@ -108,6 +111,35 @@ impl Scanner<'_> {
     fn skip_line(&mut self) {
         let length = self.rest().find('\n');
         self.at = length.map_or(self.source.len(), |length| self.at + length);
+    }
+
+    /// Whether only blanks stand before this place on its line.
+    fn begins_line(&self) -> bool {
+        let line = self.source[..self.at].rfind('\n').map_or(0, |newline| newline + 1);
+        self.source[line..self.at].trim_start_matches('\u{feff}').trim().is_empty()
+    }
+
+    /// A line of the preprocessor; it goes on behind a backslash at its end.
+    fn directive(&mut self) {
+        let start = self.at;
+        let mut quoted = false;
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b'\\' if !quoted && self.next_is(b'\n') => self.at += 1,
+                b'\\' if quoted && !self.next_is(b'\n') => self.at += 1,
+                b'\n' => break,
+                b'"' => quoted = !quoted,
+                b'/' if !quoted && (self.next_is(b'/') || self.next_is(b'*')) => break,
+                _ => {}
+            }
+            self.at += 1;
+        }
+        self.at = self.at.min(self.source.len());
+        while !self.source.is_char_boundary(self.at) {
+            self.at += 1;
+        }
+        // What comes after it begins anew: the directive is no part of an item.
+        self.outline.directives.push((start, self.at));
     }
 
     fn comment(&mut self) -> Result<(), SyntaxError> {

@@ -8,6 +8,7 @@ use crate::build::Builder;
 use crate::error::{MAX_ERRORS, SyntaxError};
 use crate::explain::{Failure, explain};
 use crate::outline::{MAX_NESTING, Outline, outline, span};
+use crate::preprocess::preprocess;
 
 /// The parser that pest makes of `memql.pest`.
 #[derive(pest_derive::Parser)]
@@ -21,11 +22,28 @@ pub(crate) struct Grammar;
 /// (probe, config block, declaration) whose shape is wrong, or else every literal, place or attach
 /// point that has the right shape and cannot mean anything.
 pub fn parse(source: &str) -> Result<Script, Vec<SyntaxError>> {
-    let outline = outline(source).map_err(|error| vec![error])?;
-    let pairs =
-        Grammar::parse(Rule::script, source).map_err(|error| syntax_errors(source, &outline, &error))?;
-    let builder = Builder::default();
-    let script = builder.script(pairs);
+    parse_at(source, 0)
+}
+
+/// Parses a script whose text begins at an offset of all that is read: spans count from there, and so
+/// those of a script and of what it imports never meet.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn parse_at(source: &str, base: usize) -> Result<Script, Vec<SyntaxError>> {
+    let outline = outline(source).map_err(|error| vec![error.shifted(base)])?;
+    let preprocessed = preprocess(source, &outline, base)?;
+    let text = &*preprocessed.text;
+    let pairs = Grammar::parse(Rule::script, text).map_err(|error| {
+        let errors = syntax_errors(text, &outline, &error);
+        errors.into_iter().map(|error| error.shifted(base)).collect::<Vec<_>>()
+    })?;
+    let builder = Builder::at(base);
+    let mut script = builder.script(pairs);
+    if !preprocessed.items.is_empty() {
+        script.items.extend(preprocessed.items);
+        script.items.sort_by_key(|item| item.span().start);
+    }
     builder.finish(script)
 }
 

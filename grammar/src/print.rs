@@ -20,6 +20,8 @@ use std::fmt::Write;
 
 use crate::ast::*;
 
+mod c_types;
+
 /// Prints a script's tree.
 pub fn print(script: &Script) -> String {
     let Script { items } = script;
@@ -78,6 +80,29 @@ impl Printer {
             }
             Item::Kernel(facts) => self.kernel(facts),
             Item::Test(test) => self.test(test),
+            Item::Macro(MacroDef { name, params, body, span }) => {
+                self.node(&format!("macro {}", name.text), *span, |p| {
+                    for param in params {
+                        match param {
+                            MacroParam::Variable(name) => p.name("param $", name),
+                            MacroParam::Map(name) => p.name("param @", name),
+                            MacroParam::Expr(name) => p.name("param ", name),
+                        }
+                    }
+                    p.block(body);
+                });
+            }
+            Item::Import(Import { path, span }) => self.node("import", *span, |p| p.string(path)),
+            Item::Record(record) => self.c_record(record),
+            Item::Enum(named) => self.c_enum(named),
+            Item::Typedef(CTypedef { names, span }) => self.node("typedef", *span, |p| p.c_member(names)),
+            Item::Define(Define { name, params, value, span }) => {
+                self.node(&format!("define {}", name.text), *span, |p| {
+                    params.iter().flatten().for_each(|param| p.name("param ", param));
+                    value.iter().for_each(|value| p.expr(value));
+                });
+            }
+            Item::Include(Include { header, span }) => self.leaf(&format!("include {header}"), *span),
         }
     }
 
@@ -114,7 +139,7 @@ impl Printer {
     }
 
     fn block(&mut self, block: &Block) {
-        let Block { stmts, value, span } = block;
+        let Block { stmts, value, span, expanded_from: _ } = block;
         self.node("block", *span, |p| {
             stmts.iter().for_each(|stmt| p.stmt(stmt));
             if let Some(value) = value {
@@ -272,6 +297,7 @@ impl Printer {
     fn type_expr(&mut self, ty: &TypeExpr) {
         let TypeExpr { base, modifiers, span } = ty;
         let mut text = match base {
+            TypeBase::Typeof(_) | TypeBase::TypeofExpr(_) => "typeof".to_owned(),
             TypeBase::Named(name) => name.text.clone(),
             TypeBase::Struct(name) => format!("struct {}", name.text),
             TypeBase::Union(name) => format!("union {}", name.text),
@@ -284,7 +310,11 @@ impl Printer {
                 TypeModifier::Array(Some(size)) => text.push_str(&format!("[{size}]")),
             }
         }
-        self.leaf(&format!("type {text}"), *span);
+        self.node(&format!("type {text}"), *span, |p| match base {
+            TypeBase::Typeof(ty) => p.type_expr(ty),
+            TypeBase::TypeofExpr(expr) => p.expr(expr),
+            TypeBase::Named(_) | TypeBase::Struct(_) | TypeBase::Union(_) | TypeBase::Enum(_) => {}
+        });
     }
 }
 

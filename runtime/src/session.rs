@@ -90,7 +90,7 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     let loaded = loaded.inspect_err(|error| world.show_log(error))?;
     world.show_messages(&loaded);
     let maps = KernelMaps::of(plan, loaded.object()).map_err(OutputError::from)?;
-    let names = KernelNames::new(target);
+    let names = KernelNames::new(target, plan.types.clone());
     let settings = output::Settings {
         sink: world.sink()?,
         format: world.format,

@@ -44,10 +44,7 @@ impl Btf {
             Kind::Enum | Kind::Enum64 => match record.size_or_type {
                 bytes @ (1 | 2 | 4 | 8) => {
                     let (bits, signed) = (bytes as u8 * 8, record.flag);
-                    match self.string(record.name) {
-                        "" => Type::Int { bits, signed },
-                        name => Type::Enum { name: name.to_owned(), bits, signed },
-                    }
+                    Type::Enum { name: self.string(record.name).to_owned(), id, bits, signed }
                 }
                 _ => Type::Void,
             },
@@ -117,6 +114,10 @@ impl Btf {
 
     /// The full type of a struct or union that is only declared here, if there is one.
     fn definition(&self, id: u32) -> u32 {
+        // What the base declares is its own, whatever is defined beside it.
+        if let Some(base) = self.base().filter(|base| id < base.type_count()) {
+            return base.definition(id);
+        }
         let Some(record) = self.record(id).filter(|r| r.kind == Kind::Fwd) else { return id };
         let name = self.string(record.name);
         let found = if record.flag { self.union_named(name) } else { self.struct_named(name) };

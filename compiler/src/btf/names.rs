@@ -108,8 +108,11 @@ impl Btf {
     pub fn enumerator(&self, name: &str) -> Option<(i64, u32)> {
         let enumerators = self.enumerators();
         let found =
-            enumerators.index.find((None, name.as_bytes()), |i| self.enumerator_key(&enumerators.all, i))?;
-        enumerators.all.get(found as usize).map(|(_, value, id)| (*value, *id))
+            enumerators.index.find((None, name.as_bytes()), |i| self.enumerator_key(&enumerators.all, i));
+        match found.and_then(|found| enumerators.all.get(found as usize)) {
+            Some((_, value, id)) => Some((*value, *id)),
+            None => self.base()?.enumerator(name),
+        }
     }
 
     /// The enumerators of the enum of this tag, in order; empty if there is no such enum.
@@ -142,22 +145,40 @@ impl Btf {
 
     /// Names of enumerators that are close to this one, closest first.
     pub fn similar_enumerators(&self, name: &str) -> Vec<String> {
-        similar(name, self.enumerators().all.iter().map(|(offset, _, _)| self.string(*offset)))
+        let own = similar(name, self.enumerators().all.iter().map(|(offset, _, _)| self.string(*offset)));
+        self.or_of_base(own, |base| base.similar_enumerators(name))
+    }
+
+    /// Names of this BTF itself, then those of its base.
+    fn or_of_base(&self, mut own: Vec<String>, of_base: impl FnOnce(&Btf) -> Vec<String>) -> Vec<String> {
+        own.extend(self.base().map(of_base).unwrap_or_default());
+        own
     }
 
     /// The ids of all structs, unions, enums and typedefs with a name, in the BTF's order.
     pub fn named_types(&self) -> Vec<u32> {
+        let mut ids = self.base().map(Btf::named_types).unwrap_or_default();
+        ids.extend(self.own_named_types());
+        ids
+    }
+
+    fn own_named_types(&self) -> Vec<u32> {
         self.ids_of(|kind| tag(kind).is_some_and(|t| t != Kind::Func))
     }
 
     /// Names of all functions, sorted.
     pub fn function_names(&self) -> Vec<&str> {
         let ids = self.ids_of(|kind| kind == Kind::Func);
-        let names: BTreeSet<&str> = ids.into_iter().map(|id| self.name(id)).collect();
+        let mut names: BTreeSet<&str> = ids.into_iter().map(|id| self.name(id)).collect();
+        names.extend(self.base().map(Btf::function_names).unwrap_or_default());
         names.into_iter().collect()
     }
 
     pub(super) fn function_named(&self, name: &str) -> Option<u32> {
+        self.own_function_named(name).or_else(|| self.base()?.function_named(name))
+    }
+
+    fn own_function_named(&self, name: &str) -> Option<u32> {
         // A search costs a fifth of an index, and most scripts name one or two functions.
         let indexed = self.shared.functions.get().is_some();
         if !indexed && self.shared.function_searches.fetch_add(1, Relaxed) < MAX_SEARCHES {
@@ -172,8 +193,10 @@ impl Btf {
     }
 
     fn type_named(&self, kind: Kind, name: &str) -> Option<u32> {
-        let index = self.shared.types.get_or_init(|| NameIndex::new(&self.named_types(), |id| self.key(id)));
-        index.find((tag(kind), name.as_bytes()), |id| self.key(id)).filter(|_| !name.is_empty())
+        let own = || NameIndex::new(&self.own_named_types(), |id| self.key(id));
+        let index = self.shared.types.get_or_init(own);
+        let found = index.find((tag(kind), name.as_bytes()), |id| self.key(id)).filter(|_| !name.is_empty());
+        found.or_else(|| self.base()?.type_named(kind, name))
     }
 
     fn enumerators(&self) -> &Enumerators {
@@ -200,7 +223,7 @@ impl Btf {
         (None, all.get(number as usize).map_or(&[], |(name, _, _)| self.name_bytes(*name)))
     }
 
-    /// The ids of the types of some kinds that have a name.
+    /// The ids of this BTF's own types of some kinds that have a name.
     fn ids_of(&self, wanted: impl Fn(Kind) -> bool) -> Vec<u32> {
         self.heads().filter(|(_, head)| head.name != 0 && wanted(head.kind)).map(|(id, _)| id).collect()
     }
@@ -210,12 +233,14 @@ impl Btf {
     }
 
     fn heads(&self) -> impl Iterator<Item = (u32, Head)> {
-        let records = self.shared.records.iter().zip(0..).skip(1);
+        let unused = usize::from(self.base().is_none());
+        let records = self.shared.records.iter().zip(self.first_id()..).skip(unused);
         records.filter_map(|(start, id)| Head::at(self.bytes(), *start as usize).map(|head| (id, head)))
     }
 
     fn similar_names(&self, name: &str, wanted: impl Fn(Kind) -> bool) -> Vec<String> {
-        similar(name, self.ids_with(wanted).map(|id| self.name(id)))
+        let own = similar(name, self.ids_with(&wanted).map(|id| self.name(id)));
+        self.or_of_base(own, |base| base.similar_names(name, wanted))
     }
 }
 

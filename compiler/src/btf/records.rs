@@ -292,20 +292,23 @@ pub struct Layout {
     pub strings: (usize, usize),
 }
 
-/// Checks the bytes and finds the records.
-pub fn scan(bytes: &[u8]) -> Result<Layout, BtfError> {
+/// Checks the bytes and finds the records. `base` is how many types, and bytes of names, come before them.
+pub fn scan(bytes: &[u8], base: Option<(u32, u32)>) -> Result<Layout, BtfError> {
     let header = header(bytes)?;
     let damaged = |what, id: usize| BtfError::Damaged { what, type_id: Some(id as u32) };
     let types = &bytes[..header.types.1];
-    let string_bytes = header.strings.1 - header.strings.0;
+    let (first, base_strings) = base.map_or((0, 0), |(types, strings)| (types as usize, strings as usize));
+    let string_bytes = base_strings + header.strings.1 - header.strings.0;
     // 16 bytes is a common record; the vector grows where records are smaller.
     let mut records = Vec::with_capacity((header.types.1 - header.types.0) / 16 + 1);
-    records.push(0);
+    if base.is_none() {
+        records.push(0);
+    }
     // How many types exist is known at the end: until then, the record with the farthest reference.
     let mut farthest = (0, 0);
     let mut start = header.types.0;
     while start < types.len() {
-        let id = records.len();
+        let id = first + records.len();
         let info = word(types, start + 4).ok_or(damaged("a record is cut off", id))?;
         let kind = info >> 24 & 0x1f;
         if Kind::from_number(kind).is_none() {
@@ -322,7 +325,7 @@ pub fn scan(bytes: &[u8]) -> Result<Layout, BtfError> {
         records.push(u32::try_from(start).map_err(|_| damaged("it is larger than 4 GB", id))?);
         start += TYPE_BYTES + record.tail.len();
     }
-    if farthest.0 as usize >= records.len() {
+    if farthest.0 as usize >= first + records.len() {
         return Err(damaged("it refers to a type that does not exist", farthest.1));
     }
     Ok(Layout { records, strings: header.strings })

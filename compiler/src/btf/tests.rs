@@ -134,10 +134,10 @@ fn enumerators_are_found_by_name_with_sign_and_width() {
     assert_eq!(btf.enumerator("NONE"), None);
     assert_eq!(btf.enum_values("errs"), [("BAD".to_owned(), -1), ("GOOD".to_owned(), 0)]);
     assert_eq!(btf.enum_named("wide"), Some(wide));
-    let ty = |name: &str, bits, signed| Type::Enum { name: name.into(), bits, signed };
-    assert_eq!(btf.lang_type(signed, KERNEL), ty("errs", 32, true));
-    assert_eq!(btf.lang_type(wide, KERNEL), ty("wide", 64, false));
-    assert_eq!(btf.lang_type(anonymous, KERNEL), Type::U32);
+    let ty = |name: &str, id, bits, signed| Type::Enum { name: name.into(), id, bits, signed };
+    assert_eq!(btf.lang_type(signed, KERNEL), ty("errs", signed, 32, true));
+    assert_eq!(btf.lang_type(wide, KERNEL), ty("wide", wide, 64, false));
+    assert_eq!(btf.lang_type(anonymous, KERNEL), ty("", anonymous, 32, false));
     assert_eq!(btf.c_definition(signed).as_deref(), Some("enum errs {\n\tBAD = -1,\n\tGOOD = 0,\n};"));
 }
 

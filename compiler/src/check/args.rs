@@ -265,7 +265,7 @@ impl Checker<'_> {
             _ => return Type::Void,
         };
         // Without BTF the address can still be printed and compared, only not looked behind.
-        let Ok(btf) = self.target.btf() else { return Type::Void };
+        let Ok(btf) = self.types() else { return Type::Void };
         let id = if is_union { btf.union_named(tag) } else { btf.struct_named(tag) };
         id.map_or(Type::Void, |id| btf.lang_type(id, space))
     }

@@ -102,7 +102,7 @@ impl Checker<'_> {
         at: usize,
         what: &str,
     ) -> Option<&'s ast::StrLit> {
-        let arg = call.args.get(at)?;
+        let arg = through_blocks(call.args.get(at)?);
         match &arg.kind {
             Ast::Str(text) => Some(text),
             _ => self.fail(|| errors::not_a_literal(call.name, what, arg.span)),
@@ -139,4 +139,14 @@ impl Checker<'_> {
             _ => self.fail(|| errors::not_a_map(call.name, arg.span)),
         }
     }
+}
+
+/// What an expression is in the end: the value of a block that does nothing else, as macros are expanded to.
+fn through_blocks(mut expr: &AstExpr) -> &AstExpr {
+    while let Ast::Block(ast::Block { stmts, value: Some(value), .. }) = &expr.kind
+        && stmts.is_empty()
+    {
+        expr = value;
+    }
+    expr
 }

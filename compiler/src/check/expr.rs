@@ -167,14 +167,19 @@ impl Checker<'_> {
 
     /// `{ ...; x }`
     fn block_value(&mut self, block: &ast::Block, span: Span) -> Option<Expr> {
-        self.probe.scopes.open();
-        let stmts = self.stmts(&block.stmts);
-        let value = match &block.value {
-            Some(value) => self.stored_value(value),
-            None => self.fail(|| types::block_without_value(span)),
-        };
-        self.probe.scopes.close();
+        let (stmts, value) = self.in_block(block, |checker| {
+            let stmts = checker.stmts(&block.stmts);
+            let value = match &block.value {
+                Some(value) => checker.stored_value(value),
+                None => checker.fail(|| types::block_without_value(span)),
+            };
+            (stmts, value)
+        });
         let value = value?;
+        // A block of a value alone, as many macros are, is that value: constants stay constants.
+        if block.stmts.is_empty() {
+            return Some(Expr { span, ..value });
+        }
         let ty = value.ty.clone();
         Some(Expr { kind: ExprKind::Block(stmts, Box::new(value)), ty, span })
     }

@@ -130,7 +130,9 @@ impl Checker<'_> {
             }
             Type::Array { elem, len } => {
                 let (elem, len) = ((**elem).clone(), *len);
-                if fixed.is_some_and(|n| n < 0 || n >= i128::from(len)) {
+                // An array of no length at a struct's end is as long as there is memory for it.
+                let open = len == 0 && matches!(value.kind, ExprKind::Load { .. });
+                if !open && fixed.is_some_and(|n| n < 0 || n >= i128::from(len)) {
                     return self.fail(|| {
                         types::index_out_of_bounds(at.span, fixed.unwrap_or_default(), &value.ty, len)
                     });

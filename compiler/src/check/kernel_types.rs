@@ -1,19 +1,28 @@
-//! The kernel's types, asked for only when a script names one: reading BTF costs start-up time.
+//! The kernel's types and the script's own, asked for only when a script names one: reading BTF costs
+//! start-up time.
 
 use memql_grammar::ast::{Name, Span};
 
 use super::Checker;
 use super::diagnostics::{names, points};
 use crate::btf::{Btf, Field};
+use crate::target::FactError;
 use crate::types::{AddrSpace, StructRef, Type};
 
 impl Checker<'_> {
-    /// The kernel's BTF, or a finding at the place that needs it.
+    /// All types: those that the script defines go before those of the kernel.
+    pub(crate) fn types(&self) -> Result<&Btf, FactError> {
+        match &self.types {
+            Some(types) => Ok(types),
+            None => self.target.btf(),
+        }
+    }
+
+    /// All types, or a finding at the place that needs them.
     pub(crate) fn btf(&mut self, span: Span, what: &str) -> Option<&Btf> {
-        let target = self.target;
-        match target.btf() {
-            Ok(btf) => Some(btf),
-            Err(error) => self.fail(|| points::needs_btf(span, what, &error)),
+        match self.types().err() {
+            None => self.types().ok(),
+            Some(error) => self.fail(|| points::needs_btf(span, what, &error)),
         }
     }
 
@@ -47,14 +56,14 @@ impl Checker<'_> {
 
     /// A typedef of the kernel; quiet where there is none.
     pub(crate) fn kernel_typedef(&self, name: &str) -> Option<Type> {
-        let btf = self.target.btf().ok()?;
+        let btf = self.types().ok()?;
         let id = btf.typedef_named(name)?;
         Some(btf.lang_type(id, AddrSpace::Kernel))
     }
 
     /// An enumerator of the kernel: its value and its enum.
     pub(crate) fn enumerator(&mut self, name: &str) -> Option<(i128, Type)> {
-        let btf = self.target.btf().ok()?;
+        let btf = self.types().ok()?;
         let (value, id) = btf.enumerator(name)?;
         Some((i128::from(value), btf.lang_type(id, AddrSpace::Kernel)))
     }

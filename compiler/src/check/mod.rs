@@ -17,6 +17,7 @@
 mod args;
 mod arithmetic;
 mod assign;
+mod c_types;
 mod call;
 mod compare;
 mod constant;
@@ -47,6 +48,7 @@ use std::collections::{BTreeMap, HashSet};
 use cranelift_entity::PrimaryMap;
 use memql_grammar::ast::{self, Span};
 
+use crate::btf::Btf;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::{self, MapId};
 use crate::target::Target;
@@ -78,6 +80,8 @@ pub fn check(
     target: &dyn Target,
     run: &RunConfig,
 ) -> Result<(hir::Script, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let expanded = crate::expand::expand(script)?;
+    let script = &*expanded;
     let mut checker = Checker::new(script, target, run);
     let variants = points::variants(&mut checker, script);
     if !variants.is_empty() {
@@ -99,6 +103,20 @@ pub fn check(
     }
 }
 
+/// Whether this is the name of a builtin or function.
+pub(crate) fn is_function(name: &str) -> bool {
+    functions::find(name).is_some()
+}
+
+/// The headers that a script includes.
+fn includes(script: &ast::Script) -> Vec<(String, Span)> {
+    let included = script.items.iter().filter_map(|item| match item {
+        ast::Item::Include(include) => Some((include.header.clone(), include.span)),
+        _ => None,
+    });
+    included.collect()
+}
+
 /// What a walk over the script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walk {
@@ -114,6 +132,10 @@ pub(crate) struct Checker<'a> {
     pub(crate) run: &'a RunConfig,
     pub(crate) options: OptionConstants,
     pub(crate) settings: ScriptSettings,
+    /// The kernel's types with those that the script defines; `None` if it defines none.
+    pub(crate) types: Option<Btf>,
+    /// Headers that the script includes, which are not read.
+    pub(crate) includes: Vec<(String, Span)>,
     /// Declared maps by name.
     pub(crate) declared: BTreeMap<String, &'a ast::MapDecl>,
     /// What the walk before learned.
@@ -129,6 +151,8 @@ pub(crate) struct Checker<'a> {
     /// The named parameters that `getopt` reads, each with the first call that does.
     pub(crate) named_read: BTreeMap<String, Span>,
     pub(crate) probe: ProbeState,
+    /// The calls of macros whose bodies are around the place, innermost last.
+    pub(crate) expansions: Vec<ast::Name>,
     /// How many branches that are never taken are around the place.
     pub(crate) dead: usize,
     /// What the final walk left out of the tree first; without an error, that is a mistake of memql's.
@@ -147,6 +171,8 @@ impl<'a> Checker<'a> {
             run,
             options,
             settings,
+            types: None,
+            includes: includes(script),
             declared: BTreeMap::new(),
             before: Slots::default(),
             now: Slots::default(),
@@ -157,11 +183,13 @@ impl<'a> Checker<'a> {
             cgroup_filters: Vec::new(),
             named_read: BTreeMap::new(),
             probe: ProbeState::default(),
+            expansions: Vec::new(),
             dead: 0,
             left_out: None,
             findings,
             seen: HashSet::new(),
         };
+        c_types::define_all(&mut checker, script);
         map::declare_all(&mut checker, script);
         checker
     }
@@ -217,6 +245,7 @@ impl<'a> Checker<'a> {
             cgroup_filters: std::mem::take(&mut self.cgroup_filters),
             settings: self.settings.plan.clone(),
             license: self.settings.license.clone(),
+            types: self.types.take(),
         };
         Ok((script, self.into_findings()))
     }
@@ -228,15 +257,27 @@ impl<'a> Checker<'a> {
 
     /// Adds a finding, once: probes with several layouts are checked several times.
     pub(crate) fn report(&mut self, finding: Diagnostic) {
+        let finding = self.in_macros(finding);
         if self.seen.insert((finding.code, finding.primary.0, finding.title.clone())) {
             self.findings.push(finding);
         }
     }
 
+    /// A finding in the body of a macro, with the calls that lead to it.
+    fn in_macros(&self, mut finding: Diagnostic) -> Diagnostic {
+        let outside = |call: &ast::Name, at: Span| at.start < call.span.start || call.span.end < at.end;
+        for call in self.expansions.iter().rev() {
+            if outside(call, finding.primary.0) && !finding.secondary.iter().any(|(at, _)| *at == call.span) {
+                finding = finding.because(call.span, format!("in this call of macro `{}`", call.text));
+            }
+        }
+        finding.without_marks()
+    }
+
     /// Reports in the final walk, and gives the nothing that stands for a reported mistake.
     pub(crate) fn fail<T>(&mut self, finding: impl FnOnce() -> Diagnostic) -> Option<T> {
         if self.is_final() {
-            let finding = finding();
+            let finding = self.after_includes(finding());
             // What this kernel lacks is no mistake where it is not used.
             if self.dead == 0 || !diagnostics::depends_on_target(finding.code) {
                 self.report(finding);

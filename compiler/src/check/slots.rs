@@ -45,8 +45,9 @@ pub(crate) struct MapFacts {
     pub filled: bool,
 }
 
-/// Where a variable is declared: the index of its probe, and the place.
-pub(crate) type VarSite = (usize, Span);
+/// Where a variable is declared: the index of its probe, the place, and the mark of the macro's expansion
+/// that it is in.
+pub(crate) type VarSite = (usize, Span, Option<char>);
 
 /// What one walk learned.
 #[derive(Clone, Debug, Default, PartialEq)]

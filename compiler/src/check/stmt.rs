@@ -17,10 +17,7 @@ const MAX_UNROLLED_STATEMENTS: usize = 20_000;
 impl Checker<'_> {
     /// A block's statements in a scope of their own.
     pub(crate) fn block(&mut self, block: &ast::Block) -> Vec<Stmt> {
-        self.probe.scopes.open();
-        let stmts = self.stmts(&block.stmts);
-        self.probe.scopes.close();
-        stmts
+        self.in_block(block, |checker| checker.stmts(&block.stmts))
     }
 
     /// Statements in the current scope.
@@ -85,6 +82,7 @@ impl Checker<'_> {
                 Some(self.choice(cond?, then, otherwise))
             }
             Ast::IncDec { .. } => Some(StmtKind::Expr(self.expr(expr)?)),
+            Ast::Block(block) => self.block_for_effect(block),
             Ast::Ident(name) if super::functions::find(&name.text).is_some_and(|e| !e.has_value()) => {
                 self.call_stmt(name, &[], expr.span)
             }
@@ -96,11 +94,39 @@ impl Checker<'_> {
         }
     }
 
+    /// A block as a statement, whose value, if it has one, is left unused.
+    fn block_for_effect(&mut self, block: &ast::Block) -> Option<StmtKind> {
+        let stmts = self.in_block(block, |checker| {
+            let mut stmts = checker.stmts(&block.stmts);
+            if let Some(value) = &block.value {
+                match checker.expr_stmt(value) {
+                    Some(kind) => stmts.push(Stmt { kind, span: value.span }),
+                    None => checker.left_out(value.span),
+                }
+            }
+            stmts
+        });
+        Some(StmtKind::Block(stmts))
+    }
+
+    /// Does something in the scope of a block, which may be the body of a macro.
+    pub(crate) fn in_block<T>(&mut self, block: &ast::Block, check: impl FnOnce(&mut Self) -> T) -> T {
+        self.expansions.extend(block.expanded_from.clone());
+        self.probe.scopes.open();
+        let checked = check(self);
+        self.probe.scopes.close();
+        if block.expanded_from.is_some() {
+            self.expansions.pop();
+        }
+        checked
+    }
+
     /// Whether it is a call that gives no value.
     fn is_effect(&self, expr: &AstExpr) -> bool {
         match &expr.kind {
             Ast::Call { name, .. } => super::functions::find(&name.text).is_some_and(|e| !e.has_value()),
             Ast::Ternary { then, otherwise, .. } => self.is_effect(then) || self.is_effect(otherwise),
+            Ast::Block(block) => block.value.as_ref().is_none_or(|value| self.is_effect(value)),
             _ => false,
         }
     }
@@ -186,7 +212,8 @@ impl Checker<'_> {
             Type::Tuple(vec![TupleField { name: None, ty: key }, TupleField { name: None, ty: value }])
         });
         if let Some(pair) = &pair {
-            self.now.learn_var((self.probe.index, var.span), Shape::Known(pair.clone()), var.span);
+            let site = self.site(var);
+            self.now.learn_var(site, Shape::Known(pair.clone()), var.span);
         }
         let (var, body) = self.loop_with(var, pair, body)?;
         Some(StmtKind::ForMap { var, map: known?, body })

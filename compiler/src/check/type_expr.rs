@@ -1,6 +1,6 @@
 //! Types as the script writes them.
 
-use memql_grammar::ast::{Span, TypeBase, TypeExpr, TypeModifier};
+use memql_grammar::ast::{self, Span, TypeBase, TypeExpr, TypeModifier};
 
 use super::Checker;
 use super::diagnostics::{names, types, unsupported};
@@ -8,7 +8,7 @@ use crate::diagnostic::similar;
 use crate::hir::Expr;
 use crate::types::{AddrSpace, Type};
 
-/// The language's integer types and the C names for them on 64-bit Linux.
+/// The language's integer types and the names that the kernel and C's library have for them.
 const INTEGERS: &[(&str, u8, bool)] = &[
     ("int8", 8, true),
     ("int16", 16, true),
@@ -34,30 +34,14 @@ const INTEGERS: &[(&str, u8, bool)] = &[
     ("u16", 16, false),
     ("u32", 32, false),
     ("u64", 64, false),
-    ("char", 8, true),
-    ("signed char", 8, true),
-    ("unsigned char", 8, false),
-    ("short", 16, true),
-    ("short int", 16, true),
-    ("unsigned short", 16, false),
-    ("unsigned short int", 16, false),
-    ("short unsigned int", 16, false),
-    ("int", 32, true),
-    ("signed int", 32, true),
-    ("signed", 32, true),
-    ("unsigned", 32, false),
-    ("unsigned int", 32, false),
-    ("long", 64, true),
-    ("long int", 64, true),
-    ("signed long", 64, true),
-    ("unsigned long", 64, false),
-    ("unsigned long int", 64, false),
-    ("long unsigned int", 64, false),
-    ("long long", 64, true),
-    ("long long int", 64, true),
-    ("unsigned long long", 64, false),
-    ("unsigned long long int", 64, false),
-    ("long long unsigned int", 64, false),
+    ("__s8", 8, true),
+    ("__s16", 16, true),
+    ("__s32", 32, true),
+    ("__s64", 64, true),
+    ("__u8", 8, false),
+    ("__u16", 16, false),
+    ("__u32", 32, false),
+    ("__u64", 64, false),
     ("size_t", 64, false),
     ("ssize_t", 64, true),
     ("uintptr_t", 64, false),
@@ -72,7 +56,33 @@ const INTEGERS: &[(&str, u8, bool)] = &[
 
 /// The integer type of this name.
 pub(crate) fn integer_named(name: &str) -> Option<Type> {
-    INTEGERS.iter().find(|(n, _, _)| *n == name).map(|&(_, bits, signed)| Type::Int { bits, signed })
+    let listed = INTEGERS.iter().find(|(n, _, _)| *n == name);
+    listed.map(|&(_, bits, signed)| Type::Int { bits, signed }).or_else(|| c_integer(name))
+}
+
+/// The integer type that C's keywords name on 64-bit Linux, in any order: `unsigned long int`.
+pub(crate) fn c_integer(name: &str) -> Option<Type> {
+    let (mut longs, mut short, mut char, mut int, mut signed, mut unsigned) = (0, 0, 0, 0, 0, 0);
+    for word in name.split(' ') {
+        *match word {
+            "long" => &mut longs,
+            "short" => &mut short,
+            "char" => &mut char,
+            "int" => &mut int,
+            "signed" => &mut signed,
+            "unsigned" => &mut unsigned,
+            _ => return None,
+        } += 1;
+    }
+    let once = short <= 1 && char <= 1 && int <= 1 && signed + unsigned <= 1;
+    let bits = match (longs, short, char) {
+        (0, 0, 1) if int == 0 => 8,
+        (0, 1, 0) => 16,
+        (0, 0, 0) => 32,
+        (1 | 2, 0, 0) => 64,
+        _ => return None,
+    };
+    once.then_some(Type::Int { bits, signed: unsigned == 0 })
 }
 
 impl Checker<'_> {
@@ -104,6 +114,16 @@ impl Checker<'_> {
     /// A type as written, complete in itself.
     pub(crate) fn type_of(&mut self, ty: &TypeExpr) -> Option<Type> {
         self.sized_type(ty, None)
+    }
+
+    /// The type of an expression that is not evaluated.
+    pub(crate) fn type_of_expr(&mut self, expr: &ast::Expr) -> Option<Type> {
+        Some(self.unevaluated(expr)?.ty)
+    }
+
+    /// An expression of which only the type matters: what it would assign is assigned nowhere.
+    pub(crate) fn unevaluated(&mut self, expr: &ast::Expr) -> Option<Expr> {
+        self.stored_value(expr)
     }
 
     fn plain_type(&mut self, base: &TypeBase, modifiers: &[TypeModifier], span: Span) -> Option<Type> {
@@ -171,6 +191,8 @@ impl Checker<'_> {
                     }
                 }
             }
+            TypeBase::Typeof(ty) => Some((self.type_of(ty)?, modifiers)),
+            TypeBase::TypeofExpr(expr) => Some((self.type_of_expr(expr)?, modifiers)),
             TypeBase::Struct(n) => Some((self.kernel_struct(n, false)?, modifiers)),
             TypeBase::Union(n) => Some((self.kernel_struct(n, true)?, modifiers)),
             TypeBase::Enum(n) => Some((self.kernel_enum(n)?, modifiers)),

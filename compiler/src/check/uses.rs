@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use memql_grammar::ast::{Block, Expr, ExprKind, Probe, Report, Stmt, StmtKind};
+use memql_grammar::ast::{Block, Expr, ExprKind, Probe, Report, Stmt, StmtKind, TypeBase, TypeExpr};
 
 use crate::placement;
 
@@ -60,7 +60,8 @@ impl Uses {
                 self.expr(place, false);
                 self.expr(value, op.is_none());
             }
-            StmtKind::Let { var: _, ty: _, value } => {
+            StmtKind::Let { var: _, ty, value } => {
+                ty.iter().for_each(|ty| self.type_expr(ty));
                 if let Some(value) = value {
                     self.expr(value, true);
                 }
@@ -138,15 +139,26 @@ impl Uses {
                 self.expr(then, kept);
                 self.expr(otherwise, kept);
             }
-            ExprKind::Cast { ty: _, operand } => self.expr(operand, false),
+            ExprKind::Cast { ty, operand } => {
+                self.type_expr(ty);
+                self.expr(operand, false);
+            }
+            ExprKind::Type(ty) => self.type_expr(ty),
             ExprKind::Block(block) => self.block(block),
             ExprKind::Int(_)
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
             | ExprKind::Var(_)
             | ExprKind::Positional(_)
-            | ExprKind::PositionalCount
-            | ExprKind::Type(_) => {}
+            | ExprKind::PositionalCount => {}
+        }
+    }
+
+    fn type_expr(&mut self, ty: &TypeExpr) {
+        match &ty.base {
+            TypeBase::Typeof(ty) => self.type_expr(ty),
+            TypeBase::TypeofExpr(expr) => self.expr(expr, false),
+            TypeBase::Named(_) | TypeBase::Struct(_) | TypeBase::Union(_) | TypeBase::Enum(_) => {}
         }
     }
 

@@ -6,8 +6,10 @@ use memql_grammar::ast::{Name, Span, TypeExpr};
 use super::diagnostics::{names, types};
 use super::scope::Binding;
 use super::shape::Shape;
+use super::slots::VarSite;
 use super::{Checker, constant};
 use crate::diagnostic::similar;
+use crate::expand::{mark_of, plain};
 use crate::hir::{self, Expr, ExprKind, StmtKind, Var, VarId};
 use crate::types::Type;
 
@@ -20,11 +22,16 @@ impl Checker<'_> {
         assigned: bool,
         constant: bool,
     ) -> VarId {
-        let site = (self.probe.index, name.span);
+        let site = self.site(name);
         let ty = declared.clone().or_else(|| self.slot_type(site)).unwrap_or(Type::I64);
-        let id = self.probe.vars.push(Var { name: format!("${}", name.text), ty });
+        let id = self.probe.vars.push(Var { name: format!("${}", plain(&name.text)), ty });
         self.probe.scopes.insert(&name.text, Binding { id, site, declared, assigned, constant });
         id
+    }
+
+    /// Where a variable that is declared by this name is.
+    pub(crate) fn site(&self, name: &Name) -> VarSite {
+        (self.probe.index, name.span, mark_of(&name.text))
     }
 
     fn slot_type(&self, site: super::slots::VarSite) -> Option<Type> {

@@ -108,6 +108,7 @@ impl<'a> Lowering<'a> {
             settings: script.settings.clone(),
             time_formats: script.time_formats.clone(),
             cgroup_filters: script.cgroup_filters.clone(),
+            types: script.types.clone(),
             ..Plan::default()
         };
         let health = Health::new(&mut module);

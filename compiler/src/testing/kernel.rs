@@ -411,7 +411,10 @@ impl Types<'_, '_> {
                         TypeBase::Union(tag) => {
                             self.id(Node::Forward { tag: tag.text.clone(), is_union: true })
                         }
-                        TypeBase::Enum(_) | TypeBase::Named(_) => 0,
+                        TypeBase::Enum(_)
+                        | TypeBase::Named(_)
+                        | TypeBase::Typeof(_)
+                        | TypeBase::TypeofExpr(_) => 0,
                     },
                 };
                 self.id(Node::Pointer(to))

@@ -119,6 +119,7 @@ impl Records<'_> {
                 true => Ok(Shape::Enum(name.text.clone())),
                 false => Err(wrong("it is not declared")),
             },
+            TypeBase::Typeof(_) | TypeBase::TypeofExpr(_) => Err(wrong("write the type itself")),
         }
     }
 
@@ -178,6 +179,7 @@ pub(super) fn c_text(ty: &TypeExpr) -> String {
         TypeBase::Struct(name) => format!("struct {}", name.text),
         TypeBase::Union(name) => format!("union {}", name.text),
         TypeBase::Enum(name) => format!("enum {}", name.text),
+        TypeBase::Typeof(_) | TypeBase::TypeofExpr(_) => "typeof".to_owned(),
     };
     let pointers = ty.modifiers.iter().filter(|m| **m == TypeModifier::Pointer).count();
     if pointers > 0 {

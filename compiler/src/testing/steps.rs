@@ -70,7 +70,12 @@ fn call(name: &str, args: Vec<Expr>, span: Span) -> Expr {
 
 fn begin(expr: Expr, span: Span) -> Item {
     let spec = AttachSpec { parts: vec![Name { text: "begin".to_owned(), span }], span };
-    let body = Block { stmts: vec![Stmt { kind: StmtKind::Expr(expr), span }], value: None, span };
+    let body = Block {
+        stmts: vec![Stmt { kind: StmtKind::Expr(expr), span }],
+        value: None,
+        span,
+        expanded_from: None,
+    };
     let points = vec![AttachPoint { alternatives: vec![spec], span }];
     Item::Probe(Probe { points, predicate: None, body, span })
 }

@@ -39,13 +39,22 @@ fn last_printed(ran: &Ran) -> String {
 #[test]
 fn expressions_have_the_values_that_the_table_says() {
     let table = include_str!("expressions.txt");
-    let mut wrong = Vec::new();
-    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let (mut wrong, mut items) = (Vec::new(), String::new());
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(item) = line.strip_prefix("> ") {
+            items.push_str(item);
+            items.push('\n');
+            continue;
+        }
+        if line.is_empty() {
+            items.clear();
+            continue;
+        }
         let (program, expected) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("no value in `{line}`"));
         // What comes last is printed; it stands after the last statement.
         let end = program.rfind("; ").map(|at| at + 2).max(program.rfind("} ").map(|at| at + 2)).unwrap_or(0);
         let (statements, expression) = program.split_at(end);
-        let source = format!("begin {{ {statements} $result = {expression}; print($result); }}");
+        let source = format!("{items}begin {{ {statements} $result = {expression}; print($result); }}");
         for (stage, ran) in script::run(&source) {
             let found = last_printed(&ran);
             if found != expected {

@@ -2,8 +2,8 @@
 
 use pest::iterators::{Pair, Pairs};
 
+use super::Builder;
 use super::children::Children;
-use super::{Builder, name_of, span_of};
 use crate::ast::{AttachPoint, AttachSpec, Name};
 use crate::error::SyntaxError;
 use crate::parser::Rule;
@@ -25,10 +25,10 @@ impl Builder {
     }
 
     pub(super) fn attach_spec(&self, pair: Pair<'_, Rule>) -> AttachSpec {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let parts = Children::of(pair)
             .map(|part| match part.as_rule() {
-                Rule::provider | Rule::binary_provider => name_of(&part),
+                Rule::provider | Rule::binary_provider => self.name_of(&part),
                 _ => self.attach_part(part),
             })
             .collect();
@@ -37,7 +37,7 @@ impl Builder {
 
     /// A part may be glued together of quoted and plain pieces: `"operator new"+4`.
     fn attach_part(&self, pair: Pair<'_, Rule>) -> Name {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let mut text = String::new();
         for piece in Children::of(pair) {
             if piece.as_rule() != Rule::attach_quoted {

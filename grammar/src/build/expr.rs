@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 use pest::iterators::Pair;
 use pest::pratt_parser::{Assoc, Op, PrattParser};
 
+use super::Builder;
 use super::children::Children;
-use super::{Builder, name_of, span_of};
-use crate::ast::{BinaryOp, Expr, ExprKind, Span, TupleField, UnaryOp};
+use crate::ast::{BinaryOp, Expr, ExprKind, Span, TupleField, TypeExpr, UnaryOp};
 use crate::error::SyntaxError;
 use crate::outline::span;
 use crate::parser::Rule;
@@ -43,7 +43,7 @@ static PRECEDENCE: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
 impl Builder {
     /// An expression: `operation (? expr : operation)*`.
     pub(super) fn expr(&self, pair: Pair<'_, Rule>) -> Expr {
-        let at = span_of(&pair);
+        let at = self.span_of(&pair);
         let children: Vec<Pair<'_, Rule>> = Children::of(pair)
             .filter(|child| matches!(child.as_rule(), Rule::operation | Rule::expr))
             .collect();
@@ -71,7 +71,7 @@ impl Builder {
 
     /// Operators and operands, by precedence.
     fn operation(&self, pair: Pair<'_, Rule>) -> Expr {
-        let at = span_of(&pair);
+        let at = self.span_of(&pair);
         let mut tokens = Vec::new();
         for child in Children::of(pair) {
             match child.as_rule() {
@@ -91,7 +91,7 @@ impl Builder {
     }
 
     fn prefix(&self, operator: Pair<'_, Rule>, operand: Expr) -> Expr {
-        let span = span_of(&operator).to(operand.span);
+        let span = self.span_of(&operator).to(operand.span);
         let op = match operator.as_rule() {
             Rule::cast => {
                 let ty = self.type_expr(
@@ -113,7 +113,7 @@ impl Builder {
     }
 
     fn postfix(&self, base: Expr, operator: Pair<'_, Rule>) -> Expr {
-        let span = base.span.to(span_of(&operator));
+        let span = base.span.to(self.span_of(&operator));
         match operator.as_rule() {
             Rule::field => self.field(base, operator, span),
             Rule::subscript => self.subscript(base, operator, span),
@@ -136,7 +136,7 @@ impl Builder {
     fn field(&self, base: Expr, operator: Pair<'_, Rule>, span: Span) -> Expr {
         let mut children = Children::of(operator);
         let arrow = children.need(Rule::field_op).as_str() == "->";
-        let name = name_of(&children.need(Rule::field_name));
+        let name = self.name_of(&children.need(Rule::field_name));
         if matches!(base.kind, ExprKind::Int(_)) {
             self.error(
                 SyntaxError::new(span, "numbers have no fraction and no fields")
@@ -148,7 +148,7 @@ impl Builder {
 
     /// `@map[key, ...]`, or `base[index]` of anything else, such as `@map[key][index]` or `(@map)[index]`.
     fn subscript(&self, base: Expr, operator: Pair<'_, Rule>, span: Span) -> Expr {
-        let brackets = span_of(&operator);
+        let brackets = self.span_of(&operator);
         let mut subscripts: Vec<Expr> =
             Children::of(operator).all(Rule::expr).map(|pair| self.expr(pair)).collect();
         match base.kind {
@@ -172,16 +172,20 @@ impl Builder {
     fn primary(&self, pair: Pair<'_, Rule>) -> Expr {
         let mut children = Children::of(pair);
         let pair = children.next().expect("memql.pest: a primary has a child");
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         if let Some(arguments) = children.accept(Rule::arguments) {
             return self.call(pair, arguments);
         }
         let kind = match pair.as_rule() {
             Rule::type_call => self.type_call(pair),
+            Rule::typeof_type => {
+                let base = self.type_base(pair);
+                ExprKind::Type(TypeExpr { base, modifiers: Vec::new(), span })
+            }
             Rule::parenthesized => return self.parenthesized(pair, span),
             Rule::block => ExprKind::Block(self.value_block(pair)),
-            Rule::map => ExprKind::Map { name: name_of(&pair), key: None },
-            Rule::variable => ExprKind::Var(name_of(&pair)),
+            Rule::map => ExprKind::Map { name: self.name_of(&pair), key: None },
+            Rule::variable => ExprKind::Var(self.name_of(&pair)),
             Rule::positional_count => ExprKind::PositionalCount,
             Rule::positional => ExprKind::Positional(self.positional(&pair)),
             Rule::number => ExprKind::Int(self.integer(&pair)),
@@ -189,7 +193,7 @@ impl Builder {
             Rule::name => match pair.as_str() {
                 "true" => ExprKind::Bool(true),
                 "false" => ExprKind::Bool(false),
-                _ => ExprKind::Ident(name_of(&pair)),
+                _ => ExprKind::Ident(self.name_of(&pair)),
             },
             rule => unreachable!("memql.pest has no {rule:?} among primaries"),
         };
@@ -197,8 +201,8 @@ impl Builder {
     }
 
     fn call(&self, name: Pair<'_, Rule>, arguments: Pair<'_, Rule>) -> Expr {
-        let name = name_of(&name);
-        let span = name.span.to(span_of(&arguments));
+        let name = self.name_of(&name);
+        let span = name.span.to(self.span_of(&arguments));
         let args = Children::of(arguments).all(Rule::expr).map(|arg| self.expr(arg)).collect();
         Expr { kind: ExprKind::Call { name, args }, span }
     }
@@ -206,7 +210,7 @@ impl Builder {
     /// `sizeof` and `offsetof`: the first argument may be a type.
     fn type_call(&self, pair: Pair<'_, Rule>) -> ExprKind {
         let mut children = Children::of(pair);
-        let name = name_of(&children.need(Rule::type_call_word));
+        let name = self.name_of(&children.need(Rule::type_call_word));
         children.need(Rule::open_paren);
         let mut args = Vec::new();
         if let Some(argument) = children.accept(Rule::type_argument) {
@@ -240,7 +244,7 @@ impl Builder {
 
     fn element(&self, pair: Pair<'_, Rule>) -> TupleField {
         let mut children = Children::of(pair);
-        let name = children.accept(Rule::name).map(|name| name_of(&name));
+        let name = children.accept(Rule::name).map(|name| self.name_of(&name));
         children.accept(Rule::assign);
         TupleField { name, value: self.expr(children.need(Rule::expr)) }
     }

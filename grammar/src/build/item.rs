@@ -2,8 +2,8 @@
 
 use pest::iterators::{Pair, Pairs};
 
+use super::Builder;
 use super::children::Children;
-use super::{Builder, name_of, span_of};
 use crate::ast::{Config, ConfigEntry, Expr, ExprKind, Item, MapDecl, OptionDecl, Probe, Script};
 use crate::parser::Rule;
 
@@ -23,20 +23,24 @@ impl Builder {
             Rule::tested_script => Some(Item::TestedScript(self.tested_script(pair))),
             Rule::kernel => Some(Item::Kernel(self.kernel(pair))),
             Rule::test => Some(Item::Test(self.test(pair))),
-            // Text that says nothing to memql.
-            Rule::shebang | Rule::btf_guard | Rule::EOI => None,
+            Rule::macro_def => Some(Item::Macro(self.macro_def(pair))),
+            Rule::import => Some(Item::Import(self.import(pair))),
+            Rule::c_typedef => Some(Item::Typedef(self.c_typedef(pair))),
+            Rule::c_record => Some(Item::Record(self.c_record(pair))),
+            Rule::c_enum => Some(Item::Enum(self.c_enum(pair))),
+            Rule::shebang | Rule::semicolon | Rule::EOI => None,
             rule => unreachable!("memql.pest has no {rule:?} among a script's items"),
         }
     }
 
     fn config(&self, pair: Pair<'_, Rule>) -> Config {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::config_word));
+        let start = self.span_of(&children.need(Rule::config_word));
         let (mut entries, mut span) = (Vec::new(), start);
         for child in children {
             match child.as_rule() {
                 Rule::config_entry => entries.push(self.config_entry(child)),
-                Rule::close_brace => span = start.to(span_of(&child)),
+                Rule::close_brace => span = start.to(self.span_of(&child)),
                 _ => {} // `=`, `{` and separators.
             }
         }
@@ -45,22 +49,22 @@ impl Builder {
 
     fn config_entry(&self, pair: Pair<'_, Rule>) -> ConfigEntry {
         let mut children = Children::of(pair);
-        let name = name_of(&children.need(Rule::name));
+        let name = self.name_of(&children.need(Rule::name));
         children.need(Rule::assign);
-        let span = children.next().map(|value| (span_of(&value), value));
+        let span = children.next().map(|value| (self.span_of(&value), value));
         let (span, value) = span.expect("memql.pest: an entry of a config block has a value");
         let kind = match value.as_rule() {
             Rule::number => ExprKind::Int(self.integer(&value)),
             Rule::string => ExprKind::Str(self.string(&value)),
-            _ => ExprKind::Ident(name_of(&value)),
+            _ => ExprKind::Ident(self.name_of(&value)),
         };
         ConfigEntry { name, value: Expr { kind, span } }
     }
 
     fn option(&self, pair: Pair<'_, Rule>) -> OptionDecl {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::option_word));
-        let name = name_of(&children.need(Rule::name));
+        let start = self.span_of(&children.need(Rule::option_word));
+        let name = self.name_of(&children.need(Rule::name));
         children.need(Rule::colon);
         let ty = self.type_expr(children.need(Rule::type_expr));
         let default = children.accept_after(Rule::assign, Rule::expr).map(|value| self.expr(value));
@@ -68,20 +72,20 @@ impl Builder {
         let flags = self.string(&children.need(Rule::string));
         children.need(Rule::comma);
         let help = self.string(&children.need(Rule::string));
-        let span = start.to(span_of(&children.need(Rule::semicolon)));
+        let span = start.to(self.span_of(&children.need(Rule::semicolon)));
         OptionDecl { name, ty, default, flags, help, span }
     }
 
     fn map_decl(&self, pair: Pair<'_, Rule>) -> MapDecl {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::let_word));
-        let name = name_of(&children.need(Rule::map));
+        let start = self.span_of(&children.need(Rule::let_word));
+        let name = self.name_of(&children.need(Rule::map));
         children.need(Rule::assign);
-        let kind = name_of(&children.need(Rule::map_kind));
+        let kind = self.name_of(&children.need(Rule::map_kind));
         children.need(Rule::open_paren);
         let max_entries = self.expr(children.need(Rule::expr));
         children.need(Rule::close_paren);
-        let span = start.to(span_of(&children.need(Rule::semicolon)));
+        let span = start.to(self.span_of(&children.need(Rule::semicolon)));
         MapDecl { name, kind, max_entries, span }
     }
 

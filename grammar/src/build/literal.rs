@@ -2,7 +2,7 @@
 
 use pest::iterators::Pair;
 
-use super::{Builder, span_of};
+use super::Builder;
 use crate::ast::StrLit;
 use crate::error::SyntaxError;
 use crate::outline::span;
@@ -14,7 +14,7 @@ impl Builder {
         match integer(pair.as_str()) {
             Ok(value) => value,
             Err(wrong) => {
-                let error = SyntaxError::new(span_of(pair), wrong.message(pair.as_str()));
+                let error = SyntaxError::new(self.span_of(pair), wrong.message(pair.as_str()));
                 self.error(match wrong.help() {
                     Some(help) => error.with_help(help),
                     None => error,
@@ -28,11 +28,13 @@ impl Builder {
     pub(super) fn positional(&self, pair: &Pair<'_, Rule>) -> u32 {
         let digits = &pair.as_str()[1..];
         match digits.parse() {
-            Ok(0) => self
-                .error(SyntaxError::new(span_of(pair), "there is no parameter `$0`; the first one is `$1`")),
+            Ok(0) => self.error(SyntaxError::new(
+                self.span_of(pair),
+                "there is no parameter `$0`; the first one is `$1`",
+            )),
             Ok(number) => return number,
             Err(_) => {
-                self.error(SyntaxError::new(span_of(pair), format!("there is no parameter `${digits}`")))
+                self.error(SyntaxError::new(self.span_of(pair), format!("there is no parameter `${digits}`")))
             }
         }
         1
@@ -40,7 +42,7 @@ impl Builder {
 
     /// The bytes of a `string`, escapes resolved.
     pub(super) fn string(&self, pair: &Pair<'_, Rule>) -> StrLit {
-        let literal = span_of(pair);
+        let literal = self.span_of(pair);
         let quoted = pair.as_str();
         let text = &quoted[1..quoted.len() - 1];
         let mut bytes = Vec::with_capacity(text.len());

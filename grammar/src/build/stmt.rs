@@ -2,8 +2,8 @@
 
 use pest::iterators::Pair;
 
+use super::Builder;
 use super::children::Children;
-use super::{Builder, name_of, span_of};
 use crate::ast::{BinaryOp, Block, Expr, ExprKind, Name, Span, Stmt, StmtKind};
 use crate::error::SyntaxError;
 use crate::parser::Rule;
@@ -11,16 +11,20 @@ use crate::parser::Rule;
 impl Builder {
     /// A block of statements.
     pub(super) fn block(&self, pair: Pair<'_, Rule>) -> Block {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let stmts = self.deeper(1, span, || {
             Children::of(pair).filter(is_statement).map(|pair| self.stmt(pair)).collect()
         });
-        Block { stmts: stmts.unwrap_or_default(), value: None, span }
+        Block { stmts: stmts.unwrap_or_default(), ..self.empty_block(span) }
+    }
+
+    pub(super) fn empty_block(&self, span: Span) -> Block {
+        Block { stmts: Vec::new(), value: None, span, expanded_from: None }
     }
 
     /// A block as an expression: its value is the last expression, if no semicolon follows.
     pub(super) fn value_block(&self, pair: Pair<'_, Rule>) -> Block {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let mut children: Vec<Pair<'_, Rule>> = Children::of(pair).collect();
         children.pop(); // The closing brace; what is last before it is the value, a semicolon is not.
         let value = match children.last().map(Pair::as_rule) {
@@ -29,7 +33,7 @@ impl Builder {
             _ => None,
         };
         let stmts = children.into_iter().filter(is_statement).map(|pair| self.stmt(pair)).collect();
-        Block { stmts, value: value.map(|pair| Box::new(self.last_value(pair))), span }
+        Block { stmts, value: value.map(|pair| Box::new(self.last_value(pair))), span, expanded_from: None }
     }
 
     fn last_value(&self, pair: Pair<'_, Rule>) -> Expr {
@@ -58,8 +62,8 @@ impl Builder {
             Rule::for_stmt => self.for_stmt(pair),
             Rule::let_stmt => self.let_stmt(pair),
             Rule::return_stmt => self.return_stmt(pair),
-            Rule::break_stmt => Stmt { span: span_of(&pair), kind: StmtKind::Break },
-            Rule::continue_stmt => Stmt { span: span_of(&pair), kind: StmtKind::Continue },
+            Rule::break_stmt => Stmt { span: self.span_of(&pair), kind: StmtKind::Break },
+            Rule::continue_stmt => Stmt { span: self.span_of(&pair), kind: StmtKind::Continue },
             Rule::report_stmt => self.report_stmt(pair),
             Rule::expr_stmt => self.expr_stmt(pair),
             rule => unreachable!("memql.pest has no {rule:?} among statements"),
@@ -72,7 +76,7 @@ impl Builder {
         let mut otherwise = None;
         while let Some(word) = children.accept(Rule::if_word) {
             let cond = self.expr(children.need(Rule::expr));
-            arms.push((span_of(&word), cond, self.block(children.need(Rule::block))));
+            arms.push((self.span_of(&word), cond, self.block(children.need(Rule::block))));
             if children.accept(Rule::else_word).is_some() {
                 otherwise = children.accept(Rule::block).map(|block| self.block(block));
             }
@@ -86,16 +90,16 @@ impl Builder {
     /// The keyword's span, the expression and the body of `word expr { }`.
     fn loop_parts(&self, pair: Pair<'_, Rule>, word: Rule) -> (Span, Expr, Block) {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(word));
+        let start = self.span_of(&children.need(word));
         let expr = self.expr(children.need(Rule::expr));
         (start, expr, self.block(children.need(Rule::block)))
     }
 
     fn for_stmt(&self, pair: Pair<'_, Rule>) -> Stmt {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::for_word));
+        let start = self.span_of(&children.need(Rule::for_word));
         children.accept(Rule::open_paren);
-        let var = name_of(&children.need(Rule::variable));
+        let var = self.name_of(&children.need(Rule::variable));
         children.need(Rule::colon);
         let over = self.expr(children.need(Rule::expr));
         let end = children.accept_after(Rule::dots, Rule::expr).map(|end| self.expr(end));
@@ -123,8 +127,8 @@ impl Builder {
 
     fn let_stmt(&self, pair: Pair<'_, Rule>) -> Stmt {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::let_word));
-        let var = name_of(&children.need(Rule::variable));
+        let start = self.span_of(&children.need(Rule::let_word));
+        let var = self.name_of(&children.need(Rule::variable));
         let ty = children.accept_after(Rule::colon, Rule::type_expr).map(|ty| self.type_expr(ty));
         let value = children.accept_after(Rule::assign, Rule::expr).map(|value| self.expr(value));
         let end =
@@ -134,7 +138,7 @@ impl Builder {
 
     fn return_stmt(&self, pair: Pair<'_, Rule>) -> Stmt {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::return_word));
+        let start = self.span_of(&children.need(Rule::return_word));
         let value = children.accept(Rule::expr).map(|value| self.expr(value));
         let span = value.as_ref().map_or(start, |value| start.to(value.span));
         Stmt { kind: StmtKind::Return(value), span }
@@ -183,7 +187,7 @@ fn fold_arms(arms: Vec<(Span, Expr, Block)>, mut otherwise: Option<Block>) -> St
     for (start, cond, then) in arms.into_iter().rev() {
         if let Some(next) = folded.take() {
             let next: Stmt = next;
-            otherwise = Some(Block { span: next.span, stmts: vec![next], value: None });
+            otherwise = Some(Block { span: next.span, stmts: vec![next], value: None, expanded_from: None });
         }
         let end = otherwise.as_ref().map_or(then.span, |otherwise| otherwise.span);
         folded = Some(Stmt {

@@ -2,8 +2,8 @@
 
 use pest::iterators::Pair;
 
+use super::Builder;
 use super::children::Children;
-use super::{Builder, name_of, span_of};
 use crate::ast::{
     Expectation, FactField, KernelFact, KernelFactKind, KernelFacts, NamedValue, Span, StrLit, Test,
     TestStep, TestStepKind, TestedScript, TypeBase,
@@ -13,20 +13,20 @@ use crate::parser::Rule;
 impl Builder {
     pub(super) fn tested_script(&self, pair: Pair<'_, Rule>) -> TestedScript {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::script_word));
+        let start = self.span_of(&children.need(Rule::script_word));
         let path = self.string(&children.need(Rule::string));
-        TestedScript { path, span: start.to(span_of(&children.need(Rule::semicolon))) }
+        TestedScript { path, span: start.to(self.span_of(&children.need(Rule::semicolon))) }
     }
 
     pub(super) fn kernel(&self, pair: Pair<'_, Rule>) -> KernelFacts {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::kernel_word));
+        let start = self.span_of(&children.need(Rule::kernel_word));
         children.need(Rule::open_brace);
         let mut facts = Vec::new();
         while let Some(fact) = children.accept(Rule::kernel_fact) {
             facts.extend(Children::of(fact).next().map(|fact| self.kernel_fact(fact)));
         }
-        KernelFacts { facts, span: start.to(span_of(&children.need(Rule::close_brace))) }
+        KernelFacts { facts, span: start.to(self.span_of(&children.need(Rule::close_brace))) }
     }
 
     fn kernel_fact(&self, pair: Pair<'_, Rule>) -> KernelFact {
@@ -34,17 +34,17 @@ impl Builder {
         let mut children = Children::of(pair);
         match rule {
             Rule::kernel_symbol => {
-                let start = span_of(&children.need(Rule::symbol_word));
-                let name = name_of(&children.need(Rule::name));
+                let start = self.span_of(&children.need(Rule::symbol_word));
+                let name = self.name_of(&children.need(Rule::name));
                 children.need(Rule::assign);
                 let address = children.need(Rule::number);
-                let span = start.to(span_of(&address));
+                let span = start.to(self.span_of(&address));
                 let address = self.integer(&address);
                 KernelFact { kind: KernelFactKind::Symbol { name, address }, span }
             }
             Rule::kernel_record => {
                 let tag = children.need(Rule::record_type);
-                let (start, tag) = (span_of(&tag), super::types::type_base(tag));
+                let (start, tag) = (self.span_of(&tag), self.type_base(tag));
                 let (kind, end) = match children.accept(Rule::test_values) {
                     Some(values) => {
                         let (values, end) = self.test_values(values);
@@ -77,10 +77,10 @@ impl Builder {
 
     /// The fields, and where they end.
     fn fact_fields(&self, pair: Pair<'_, Rule>) -> (Vec<FactField>, Span) {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let field = |pair| {
             let mut children = Children::of(pair);
-            let name = name_of(&children.need(Rule::field_name));
+            let name = self.name_of(&children.need(Rule::field_name));
             children.need(Rule::colon);
             FactField { name, ty: self.type_expr(children.need(Rule::type_expr)) }
         };
@@ -88,10 +88,10 @@ impl Builder {
     }
 
     fn test_values(&self, pair: Pair<'_, Rule>) -> (Vec<NamedValue>, Span) {
-        let span = span_of(&pair);
+        let span = self.span_of(&pair);
         let value = |pair| {
             let mut children = Children::of(pair);
-            let name = name_of(&children.need(Rule::field_name));
+            let name = self.name_of(&children.need(Rule::field_name));
             children.need(Rule::assign);
             NamedValue { name, value: self.expr(children.need(Rule::expr)) }
         };
@@ -100,13 +100,13 @@ impl Builder {
 
     pub(super) fn test(&self, pair: Pair<'_, Rule>) -> Test {
         let mut children = Children::of(pair);
-        let start = span_of(&children.need(Rule::test_word));
+        let start = self.span_of(&children.need(Rule::test_word));
         let title = self.string(&children.need(Rule::string));
         children.need(Rule::open_brace);
         let (mut steps, mut span) = (Vec::new(), start);
         for child in children {
             match child.as_rule() {
-                Rule::close_brace => span = start.to(span_of(&child)),
+                Rule::close_brace => span = start.to(self.span_of(&child)),
                 _ => steps.push(self.test_step(child)),
             }
         }
@@ -114,7 +114,7 @@ impl Builder {
     }
 
     fn test_step(&self, pair: Pair<'_, Rule>) -> TestStep {
-        let (rule, span) = (pair.as_rule(), span_of(&pair));
+        let (rule, span) = (pair.as_rule(), self.span_of(&pair));
         if rule == Rule::kernel {
             return TestStep { kind: TestStepKind::Kernel(self.kernel(pair)), span };
         }

@@ -42,15 +42,15 @@ fn forgotten_quote(source: &str, outline: &Outline, at: usize) -> Option<usize> 
 /// Something else than a probe at the top of the script.
 fn instead_of_item(found: &str) -> Option<&'static str> {
     Some(match found {
-        "struct" | "union" | "enum" | "typedef" => {
-            "memql takes types from the kernel's BTF: use `struct name` without defining it"
-        }
-        "#include" | "#define" | "#undef" | "#ifdef" | "#ifndef" | "#if" | "#else" | "#endif" | "#pragma" => {
-            "memql has no C preprocessor; types and constants of the kernel are known without headers"
+        "struct" | "union" => "write `struct name { int member; };`",
+        "enum" => "write `enum name { FIRST, SECOND = 5 };`",
+        "typedef" => "write `typedef type name;`",
+        "static" | "extern" | "inline" | "int" | "void" => {
+            "functions of C are not compiled; what is used more than once is a macro: `macro name(a) { ... }`"
         }
         "config" => "write `config = { name = value; }`",
-        "macro" | "fn" | "subprog" => "memql has no macros yet: write the statements where they are used",
-        "import" => "memql cannot import files yet",
+        "macro" | "fn" | "subprog" => "write `macro name($variable, @map, expression) { ... }`",
+        "import" => "write `import \"path\";`",
         "let" => "only maps are declared outside of probes: `let @name = hash(1000);`",
         "}" => "this `}` closes nothing; is one too many above?",
         ";" => "a probe needs no `;` behind its `}`",
@@ -93,7 +93,7 @@ impl Place<'_> {
             }
             ":" if self.after.starts_with('=') => "assign with `=`",
             "if" if expected.has(Word::Expression) => "an expression chooses with `condition ? a : b`",
-            "(" if last == "typeof" => "memql has no `typeof` yet: write the type itself",
+            "{" if first == "macro" => "a macro has parentheses: `macro name() { ... }`",
             "]" if expected.has(Word::Expression) => "a map without a key is written without brackets",
             "/" if expected.after_operand() && self.after.trim_start().starts_with('{') => {
                 "to divide by a block, put it in parentheses"

@@ -67,7 +67,7 @@ fn collect(pair: Pair<'_, Rule>, within: Rule, tokens: &mut Vec<Token>) {
     let span = pair.as_span();
     let mut inner = pair.into_inner().peekable();
     // What is written in one piece stays so.
-    let whole = matches!(rule, Rule::attach_spec);
+    let whole = matches!(rule, Rule::attach_spec | Rule::c_attribute | Rule::c_params);
     if whole || inner.peek().is_none() {
         if span.start() < span.end() {
             tokens.push(Token { start: span.start(), end: span.end(), part: part(rule, within) });
@@ -83,7 +83,10 @@ fn part(rule: Rule, within: Rule) -> Part {
     match (rule, within) {
         (Rule::open_brace, _) => Part::OpenBrace,
         (Rule::close_brace, _) => Part::CloseBrace,
-        (Rule::open_paren, Rule::arguments | Rule::type_call | Rule::map_decl) => Part::OpenCall,
+        (
+            Rule::open_paren,
+            Rule::arguments | Rule::type_call | Rule::map_decl | Rule::typeof_type | Rule::macro_def,
+        ) => Part::OpenCall,
         (Rule::open_paren, _) => Part::OpenParen,
         (Rule::close_paren, Rule::cast) => Part::CloseCast,
         (Rule::close_paren, _) => Part::CloseParen,

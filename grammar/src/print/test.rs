@@ -92,5 +92,6 @@ fn base(tag: &TypeBase) -> String {
         TypeBase::Struct(name) => format!("struct {}", name.text),
         TypeBase::Union(name) => format!("union {}", name.text),
         TypeBase::Enum(name) => format!("enum {}", name.text),
+        TypeBase::Typeof(_) | TypeBase::TypeofExpr(_) => "typeof".to_owned(),
     }
 }

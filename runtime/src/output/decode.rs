@@ -47,10 +47,10 @@ impl Decoder<'_> {
             Type::Void => Value::Void,
             Type::Bool => Value::Bool(bytes.first().is_some_and(|b| *b != 0)),
             Type::Int { signed, .. } => Value::Int(integer(bytes, *signed)),
-            Type::Enum { name, signed, .. } => {
+            Type::Enum { id, signed, .. } => {
                 let value = integer(bytes, *signed);
                 // BTF keeps enumerators in 64 bits whatever their sign.
-                Value::Enum { name: self.names.enumerator(name, value as i64), value }
+                Value::Enum { name: self.names.enumerator(*id, value as i64), value }
             }
             Type::Str { .. } => self.string(bytes),
             Type::Buf { cap } => {
@@ -154,9 +154,9 @@ impl Decoder<'_> {
                 .ok_or_else(|| OutputError::Internal(format!("field `{name}` lies outside `{}`", of.name)))?;
             let value = match (&ty, bits) {
                 (_, None) => self.value(&ty, at)?,
-                (Type::Enum { name: enumeration, .. }, Some((low, width))) => {
+                (Type::Enum { id, .. }, Some((low, width))) => {
                     let value = bit_field(at, &ty, low, width)?;
-                    Value::Enum { name: self.names.enumerator(enumeration, value as i64), value }
+                    Value::Enum { name: self.names.enumerator(*id, value as i64), value }
                 }
                 (Type::Bool, Some((low, width))) => Value::Bool(bit_field(at, &ty, low, width)? != 0),
                 (_, Some((low, width))) => Value::Int(bit_field(at, &ty, low, width)?),

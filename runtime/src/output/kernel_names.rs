@@ -1,9 +1,9 @@
-//! Names of enumerators and fields, from the kernel's BTF.
+//! Names of enumerators and fields, from the kernel's BTF and the script's definitions.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use memql_compiler::btf::Field;
+use memql_compiler::btf::{Btf, Field};
 use memql_compiler::target::Target;
 use memql_compiler::types::{AddrSpace, StructRef};
 
@@ -12,20 +12,29 @@ use super::names::{StructField, TypeNames};
 /// Reads names from a target's BTF, each enumeration and struct once. A target without BTF has none.
 pub struct KernelNames<'t> {
     target: &'t dyn Target,
-    enumerations: RefCell<HashMap<String, HashMap<i64, String>>>,
+    /// The script's types with the kernel's, if it defines any.
+    types: Option<Btf>,
+    enumerations: RefCell<HashMap<u32, HashMap<i64, String>>>,
     structs: RefCell<HashMap<u32, Option<Vec<StructField>>>>,
 }
 
 impl<'t> KernelNames<'t> {
-    /// Names of a target's types. Its BTF is read when the first name is asked for.
-    pub fn new(target: &'t dyn Target) -> KernelNames<'t> {
-        KernelNames { target, enumerations: RefCell::default(), structs: RefCell::default() }
+    /// Names of the types of a plan, or else of a target. Its BTF is read when the first name is asked for.
+    pub fn new(target: &'t dyn Target, types: Option<Btf>) -> KernelNames<'t> {
+        KernelNames { target, types, enumerations: RefCell::default(), structs: RefCell::default() }
     }
 
-    fn read_enumeration(&self, name: &str) -> HashMap<i64, String> {
-        let Ok(btf) = self.target.btf() else { return HashMap::new() };
+    fn btf(&self) -> Option<&Btf> {
+        match &self.types {
+            Some(types) => Some(types),
+            None => self.target.btf().ok(),
+        }
+    }
+
+    fn read_enumeration(&self, id: u32) -> HashMap<i64, String> {
+        let Some(btf) = self.btf() else { return HashMap::new() };
         let mut names = HashMap::new();
-        for (name, value) in btf.enum_values(name) {
+        for (name, value) in btf.enum_values_of(id) {
             // Of several names for one number, the first.
             names.entry(value).or_insert(name);
         }
@@ -33,7 +42,7 @@ impl<'t> KernelNames<'t> {
     }
 
     fn read_struct(&self, id: u32) -> Option<Vec<StructField>> {
-        let btf = self.target.btf().ok()?;
+        let btf = self.btf()?;
         let field = |field: Field| {
             let Field { name, type_id, bit_offset, bitfield_bits } = field;
             StructField {
@@ -49,9 +58,9 @@ impl<'t> KernelNames<'t> {
 }
 
 impl TypeNames for KernelNames<'_> {
-    fn enumerator(&self, enumeration: &str, value: i64) -> Option<String> {
+    fn enumerator(&self, enumeration: u32, value: i64) -> Option<String> {
         let mut known = self.enumerations.borrow_mut();
-        let names = known.entry(enumeration.to_owned()).or_insert_with(|| self.read_enumeration(enumeration));
+        let names = known.entry(enumeration).or_insert_with(|| self.read_enumeration(enumeration));
         names.get(&value).cloned()
     }
 

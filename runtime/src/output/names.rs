@@ -6,8 +6,8 @@ use memql_compiler::types::{StructRef, Type};
 /// Names behind types: [`super::KernelNames`] has those of the kernel's BTF. Nothing is asked unless
 /// such a value is printed.
 pub trait TypeNames {
-    /// The name of an enumeration's value; `None` if it has no such enumerator.
-    fn enumerator(&self, enumeration: &str, value: i64) -> Option<String>;
+    /// The name of a value of the enumeration of this type id; `None` if it has no such enumerator.
+    fn enumerator(&self, enumeration: u32, value: i64) -> Option<String>;
 
     /// The fields of a struct or union in order; `None` if they are not known. Members of anonymous
     /// members are listed as if they were the struct's own.
@@ -32,7 +32,7 @@ pub struct StructField {
 pub struct NoNames;
 
 impl TypeNames for NoNames {
-    fn enumerator(&self, _enumeration: &str, _value: i64) -> Option<String> {
+    fn enumerator(&self, _enumeration: u32, _value: i64) -> Option<String> {
         None
     }
 

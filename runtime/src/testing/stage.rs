@@ -230,7 +230,7 @@ impl<'t> Stage<'t> {
         // What a user would see, warnings in their place.
         let sink = Sink::new(Box::new(shared.clone()), Box::new(shared.clone()), false);
         let format = if self.json { OutputFormat::Json } else { OutputFormat::Text };
-        let names = KernelNames::new(&self.kernel.target);
+        let names = KernelNames::new(&self.kernel.target, self.plan.types.clone());
         let settings = Settings { sink, format, warnings: true, names: &names, outside: &self.outside };
         let mut output = settings.open(self.plan);
         let action = act(&mut output, &self.maps)

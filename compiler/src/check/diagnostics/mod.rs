@@ -3,14 +3,17 @@
 //! ```text
 //! E01xx syntax        E02xx attach points and what they pass     E03xx names      E04xx types
 //! E05xx maps          E06xx functions and formats                E07xx options, settings, reports
-//! E08xx not supported yet, or not on this kernel                 W0xxx warnings
+//! E08xx not supported yet, or not on this kernel
+//! E09xx C definitions, macros and imports                        W0xxx warnings
 //! ```
 //!
 //! Codes are stable. Titles are in the user's words, the primary label marks what to mend, the
 //! secondary one shows the cause, and help is something one can type.
 
+pub(crate) mod c_types;
 pub(crate) mod formats;
 pub(crate) mod functions;
+pub(crate) mod macros;
 pub(crate) mod maps;
 pub(crate) mod names;
 pub(crate) mod options;

@@ -114,7 +114,12 @@ fn find(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
             ast::Stmt {
                 kind: ast::StmtKind::If {
                     cond: there.clone(),
-                    then: ast::Block { stmts: vec![taken], value: None, span: call.span },
+                    then: ast::Block {
+                        stmts: vec![taken],
+                        value: None,
+                        span: call.span,
+                        expanded_from: None,
+                    },
                     otherwise: None,
                 },
                 span: call.span,
@@ -122,6 +127,7 @@ fn find(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
         ],
         value: Some(Box::new(there)),
         span: call.span,
+        expanded_from: None,
     };
     checker.expr(&AstExpr { kind: Ast::Block(block), span: call.span })
 }

@@ -172,7 +172,7 @@ fn assert(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
     let block = ast::Stmt {
         kind: ast::StmtKind::If {
             cond: expr(Ast::Unary { op: UnaryOp::Not, operand }),
-            then: ast::Block { stmts: vec![told, ended], value: None, span },
+            then: ast::Block { stmts: vec![told, ended], value: None, span, expanded_from: None },
             otherwise: None,
         },
         span,

@@ -195,7 +195,7 @@ fn curtask(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 
 /// The current task with its type, where the kernel has BTF.
 fn task(checker: &mut Checker<'_>, span: Span) -> Option<Expr> {
-    let btf = checker.target.btf().ok()?;
+    let btf = checker.types().ok()?;
     let to = btf.lang_type(btf.struct_named("task_struct")?, AddrSpace::Kernel);
     Some(builtin(Builtin::Curtask, Type::Ptr { to: Box::new(to), space: AddrSpace::Kernel }, span))
 }

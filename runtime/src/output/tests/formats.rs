@@ -134,7 +134,7 @@ fn text_prints_anything() {
 
 #[test]
 fn booleans_and_enumerations_are_numbers_too() {
-    let color = Type::Enum { name: "color".into(), bits: 32, signed: false };
+    let color = Type::Enum { name: "color".into(), id: 7, bits: 32, signed: false };
     let green = || (color.clone(), 5u32.to_ne_bytes().to_vec());
     assert_eq!(
         printed("%d %x %s %d", &[(Type::Bool, vec![1]), (Type::Bool, vec![1]), green(), green()]),

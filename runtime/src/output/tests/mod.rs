@@ -50,14 +50,14 @@ impl Shared {
     }
 }
 
-/// `enum color { RED, GREEN = 5 }` and `struct pair { int a; unsigned flag:3; char name[4]; }`.
+/// `enum color { RED, GREEN = 5 }` with type id 7 and `struct pair { int a; unsigned flag:3; char name[4]; }`.
 struct Names;
 
 impl TypeNames for Names {
-    fn enumerator(&self, enumeration: &str, value: i64) -> Option<String> {
+    fn enumerator(&self, enumeration: u32, value: i64) -> Option<String> {
         match (enumeration, value) {
-            ("color", 0) => Some("RED".into()),
-            ("color", 5) => Some("GREEN".into()),
+            (7, 0) => Some("RED".into()),
+            (7, 5) => Some("GREEN".into()),
             _ => None,
         }
     }

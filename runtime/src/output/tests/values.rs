@@ -19,7 +19,7 @@ fn check(value: (Type, Vec<u8>), text: &str, json: &str) {
 }
 
 fn color(value: u32) -> (Type, Vec<u8>) {
-    (Type::Enum { name: "color".into(), bits: 32, signed: false }, value.to_ne_bytes().to_vec())
+    (Type::Enum { name: "color".into(), id: 7, bits: 32, signed: false }, value.to_ne_bytes().to_vec())
 }
 
 #[test]
