@@ -49,6 +49,8 @@ pub struct Args {
     pub warnings: Warnings,
     /// What is done with the script.
     pub mode: Mode,
+    /// `--strict`
+    pub strict: bool,
     /// `--dry-run`
     pub dry_run: bool,
     /// `-d`
@@ -189,7 +191,7 @@ Examples:
   memql test my_script.mq
 
 Exit status: 0 when the run ended well (or what the script gave to exit()), 1 for an error in the
-script or from the system, 2 for wrong usage, 130 after a second Ctrl-C.";
+script or from the system, 2 for wrong usage, 3 when something was lost under --strict, 130 after a second Ctrl-C.";
 
 fn styles() -> Styles {
     Styles::styled()

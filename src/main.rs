@@ -1,7 +1,8 @@
 //! memql's command line: reads a script, compiles it for the running kernel and runs it.
 //!
 //! Exit status: 0 when the run ended well (or what the script gave to `exit()`), 1 for an error in
-//! the script or from the system, 2 for wrong usage, 130 after a second Ctrl-C. Data goes to
+//! the script or from the system, 2 for wrong usage, 3 when something was lost under
+//! `--strict`, 130 after a second Ctrl-C. Data goes to
 //! standard output, everything else to standard error.
 
 mod args;
@@ -26,6 +27,8 @@ use script::Script;
 const FAILED: u8 = 1;
 /// Wrong usage.
 const USAGE: u8 = 2;
+/// Under `--strict`: something was lost.
+const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -152,9 +155,14 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         logs: Logs { libbpf: args.debug.libbpf, verifier: args.debug.verifier },
         dry_run: args.dry_run,
         no_warnings: args.warnings.none,
+        strict: args.strict,
         ready_fd: args.ready_fd,
     };
     let outcome = memql_runtime::run(compilation.compiled, &target, options)?;
+    if args.strict && !outcome.losses.is_empty() {
+        eprintln!("error: the run is not complete: something was lost");
+        return Ok(if outcome.exit_code == 0 { INCOMPLETE } else { outcome.exit_code });
+    }
     Ok(outcome.exit_code)
 }
 

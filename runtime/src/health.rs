@@ -4,7 +4,7 @@
 //! out. Both are read at the end, when everything else has been printed, and each that is not zero
 //! is one line that says how many, of what, why, and which setting helps.
 
-use memql_compiler::plan::{HealthCounter, Loss, MapStorage, Plan};
+use memql_compiler::plan::{HealthCounter, Loss, MapPlan, MapStorage, Plan};
 
 use crate::attach::Attached;
 use crate::kernel_info;
@@ -14,6 +14,12 @@ use crate::maps::Bss;
 /// Something that was lost, with how much of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
+    /// Which kind of loss, as a word that does not change: `events`, `map_full`...
+    pub kind: &'static str,
+    /// What it is about, where there are several: a map's or a probe's name.
+    pub subject: Option<String>,
+    /// The limit that was met, where there is one: keys of a map, bytes of the ring buffer.
+    pub limit: Option<u64>,
     /// How many times; not zero.
     pub count: u64,
     /// One line: how many, of what, why, what helps.
@@ -34,7 +40,7 @@ pub fn not_printed(count: u64) -> Option<Lost> {
             many(count, "event was", "events were")
         )
     };
-    (count > 0).then(|| Lost { count, text: text() })
+    (count > 0).then(|| Lost { kind: "events_not_handled", subject: None, limit: None, count, text: text() })
 }
 
 /// All that was lost, in the order of the plan's counters, then what the kernel left out.
@@ -48,9 +54,43 @@ pub fn losses(plan: &Plan, bss: Option<&Bss>, loaded: &Loaded, attached: Option<
 pub fn counted(plan: &Plan, read: impl Fn(u32) -> Option<u64>) -> Vec<Lost> {
     let counter = |counter: &HealthCounter| {
         let count = read(counter.offset)?;
-        (count > 0).then(|| Lost { count, text: in_words(&counter.what, count, plan) })
+        (count > 0).then(|| lost(&counter.what, count, plan))
     };
     plan.health.iter().filter_map(counter).collect()
+}
+
+/// Elements of a map that were missed because it changed faster than it could be read.
+pub fn unread_map(name: &str, count: u64) -> Lost {
+    let text =
+        format!("map {name} changed while it was read: {} may miss elements", many(count, "print", "prints"));
+    Lost { kind: "map_unread", subject: Some(name.to_owned()), limit: None, count, text }
+}
+
+fn lost(what: &Loss, count: u64, plan: &Plan) -> Lost {
+    let (kind, subject, limit) = match what {
+        Loss::Event => ("events", None, Some(u64::from(plan.settings.ring_bytes))),
+        Loss::MapFull(map) => {
+            let map = plan.maps.get(*map);
+            let limit = map.and_then(max_entries).map(u64::from);
+            ("map_full", map.map(|map| map.name.clone()), limit)
+        }
+        Loss::KernelRead => ("kernel_reads", None, None),
+        Loss::UserRead => ("user_reads", None, None),
+        Loss::StringCut => ("strings_cut", None, None),
+        Loss::StackFailed => ("stacks_failed", None, None),
+        Loss::StackCut => ("stacks_cut", None, None),
+        Loss::StackMapFull => ("stacks_not_kept", None, None),
+        Loss::ScratchBusy => ("runs_skipped", None, None),
+    };
+    Lost { kind, subject, limit, count, text: in_words(what, count, plan) }
+}
+
+/// How many keys fit into a map.
+fn max_entries(map: &MapPlan) -> Option<u32> {
+    match &map.storage {
+        MapStorage::Keyed { max_entries, .. } => Some(*max_entries),
+        MapStorage::Global { .. } => None,
+    }
 }
 
 /// Runs that the kernel left out, by program.
@@ -65,7 +105,8 @@ fn left_out(plan: &Plan, loaded: &Loaded, attached: Option<&Attached>) -> Vec<Lo
                 many(busy, "run", "runs"),
                 probe_name(program)
             );
-            lost.push(Lost { count: busy, text });
+            let subject = Some(probe_name(program));
+            lost.push(Lost { kind: "runs_left_out", subject, limit: None, count: busy, text });
         }
         let links = attached.into_iter().flat_map(Attached::links).filter(|link| link.program == index);
         let missed: u64 = links
@@ -82,7 +123,8 @@ fn left_out(plan: &Plan, loaded: &Loaded, attached: Option<&Attached>) -> Vec<Lo
                 many(missed, "hit", "hits"),
                 probe_name(program)
             );
-            lost.push(Lost { count: missed, text });
+            let subject = Some(probe_name(program));
+            lost.push(Lost { kind: "hits_missed", subject, limit: None, count: missed, text });
         }
     }
     lost
@@ -97,18 +139,12 @@ fn in_words(what: &Loss, count: u64, plan: &Plan) -> String {
         ),
         Loss::MapFull(map) => {
             let (name, limit) = match plan.maps.get(*map) {
-                Some(map) => (
-                    map.name.as_str(),
-                    match &map.storage {
-                        MapStorage::Keyed { max_entries, .. } => Some(*max_entries),
-                        MapStorage::Global { .. } => None,
-                    },
-                ),
+                Some(map) => (map.name.as_str(), max_entries(map)),
                 None => ("a map", None),
             };
             let limit = limit.map(|limit| format!(" at {limit} keys")).unwrap_or_default();
             format!(
-                "map {name} was full{limit}: {} refused (more with `config = {{ max_map_keys = N }}`)",
+                "map {name} was full{limit}: {} refused (more with `let {name} = hash(N);` or `config = {{ max_map_keys = N }}`)",
                 many(count, "update", "updates")
             )
         }
@@ -158,7 +194,6 @@ fn bytes(bytes: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use memql_compiler::plan::MapPlan;
     use memql_compiler::types::Type;
 
     use super::*;
@@ -184,7 +219,7 @@ mod tests {
     fn a_full_map_is_named_with_its_limit_and_the_setting_that_raises_it() {
         assert_eq!(
             in_words(&Loss::MapFull(0), 12, &plan()),
-            "map @x was full at 4096 keys: 12 updates refused (more with `config = { max_map_keys = N }`)"
+            "map @x was full at 4096 keys: 12 updates refused (more with `let @x = hash(N);` or `config = { max_map_keys = N }`)"
         );
     }
 

@@ -63,6 +63,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// `--no-warnings`: leave out what is told beside the output, errors excepted.
     pub no_warnings: bool,
+    /// `--strict`: under `-f json`, says at the end that nothing was lost, too.
+    pub strict: bool,
     /// `--ready-fd`: gets a byte when everything is attached, and is closed.
     pub ready_fd: Option<RawFd>,
 }
@@ -110,6 +112,7 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         ring: ring.as_ref(),
         triggers: &triggers,
         told_lost: Cell::new(0),
+        strict: world.strict,
     };
     if world.verbose {
         eprint!("{}", verbose::loaded(plan, &loaded));
@@ -145,6 +148,8 @@ struct Run<'r, 'a> {
     triggers: &'a Triggers,
     /// Lost events that were told already.
     told_lost: Cell<u64>,
+    /// `--strict`
+    strict: bool,
 }
 
 /// Whoever asks a run to end does not wait longer for what was sent before: events that make memql run
@@ -262,9 +267,8 @@ impl Run<'_, '_> {
         receiver.output.flush()?;
         let mut losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
         losses.extend(health::not_printed(left));
-        for lost in &losses {
-            receiver.output.warn(&lost.text)?;
-        }
+        losses.extend(receiver.output.unread_maps());
+        receiver.output.losses(&losses, self.strict)?;
         Ok(losses)
     }
 

@@ -32,6 +32,8 @@ pub struct World {
     buffering: Buffering,
     /// `--no-warnings`
     pub no_warnings: bool,
+    /// `--strict`
+    pub strict: bool,
     file: Option<PathBuf>,
     ready: Option<OwnedFd>,
 }
@@ -53,6 +55,7 @@ impl World {
             logs,
             dry_run,
             no_warnings,
+            strict,
             ready_fd,
         } = options;
         // First, so that whoever waits for it sees it close if the rest fails.
@@ -70,6 +73,7 @@ impl World {
             dry_run,
             buffering,
             no_warnings,
+            strict,
             file: output,
             ready,
         })

@@ -109,6 +109,10 @@ fn running() -> Vec<Flag> {
         .short('k')
         .long("warnings"),
         switch("no-warnings", "Leave out warnings", |args| args.warnings.none = true).long("no-warnings"),
+        switch("strict", "Exit with 3 if anything was lost: the run is not complete", |args| {
+            args.strict = true
+        })
+        .long("strict"),
         value("probe-filter", "REGEX", "Attach only probes whose name matches", |args, text| {
             args.probe_filter = Some(text.to_owned());
             Ok(())

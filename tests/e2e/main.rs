@@ -12,6 +12,7 @@ mod drsnoop;
 mod fallbacks;
 mod golden;
 mod load;
+mod losses;
 mod memleak;
 mod oomkill;
 mod placement;

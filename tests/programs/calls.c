@@ -1,5 +1,5 @@
 // calls NAME N: something countable, N times: getppid, umask (of 022), open (of /dev/null), fault (first touch of a page), exec (of
-// /bin/true), or `args`, calls of the functions below, which probes look into.
+// /bin/true), depth (200 calls within each other), or `args`, calls of the functions below, which probes look into.
 #define _GNU_SOURCE
 #include "step.h"
 #include <fcntl.h>
@@ -53,6 +53,7 @@ int main(int argc, char **argv) {
     case 'u': umask(022); break;
     case 'o': close(open("/dev/null", O_RDONLY)); break;
     case 'f': pages[i * 4096] = 1; break;
+    case 'd': depth(200); break;
     case 'e': {
       pid_t child = fork();
       if (child == 0) execl("/bin/true", "true", "one two", (char *)0), _exit(4);

@@ -11,6 +11,7 @@ use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::text::{push_number, push_pointer};
 use super::{Histogram, OutputError, Value};
+use crate::health::Lost;
 use crate::symbols::{Frame, Stack};
 
 /// Writes messages as JSON.
@@ -126,6 +127,26 @@ impl Messages for JsonMessages {
         let line =
             format!("{{\"type\": \"lost_events\", \"count\": {lost}, \"data\": {{\"events\": {lost}}}}}\n");
         out.extend_from_slice(line.as_bytes());
+    }
+
+    fn losses(&self, out: &mut Vec<u8>, losses: &[Lost]) {
+        push_head(out, "losses");
+        out.extend_from_slice(format!("{{\"complete\": {}, \"losses\": [", losses.is_empty()).as_bytes());
+        for (i, Lost { kind, subject, limit, count, text }) in losses.iter().enumerate() {
+            out.extend_from_slice(if i > 0 { b", {\"kind\": " } else { b"{\"kind\": " });
+            push_json_string(out, kind.as_bytes());
+            if let Some(subject) = subject {
+                out.extend_from_slice(b", \"of\": ");
+                push_json_string(out, subject.as_bytes());
+            }
+            if let Some(limit) = limit {
+                out.extend_from_slice(format!(", \"limit\": {limit}").as_bytes());
+            }
+            out.extend_from_slice(format!(", \"count\": {count}, \"text\": ").as_bytes());
+            push_json_string(out, text.as_bytes());
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}}\n");
     }
 
     fn before_last_maps(&self, _out: &mut Vec<u8>) {}

@@ -5,6 +5,7 @@ use memql_compiler::types::{Agg, Type};
 
 use super::report::Table;
 use super::{OutputError, Value};
+use crate::health::Lost;
 
 /// What kind of map is printed: the JSON message's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(super) trait Messages {
     fn attached(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, probes: u64);
     /// Events were lost.
     fn lost_events(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, lost: u64);
+    /// What was lost in all, if anything; `errors` is told elsewhere.
+    fn losses(&self, out: &mut Vec<u8>, losses: &[Lost]);
     /// The maps that are left are printed next.
     fn before_last_maps(&self, out: &mut Vec<u8>);
 }

@@ -34,10 +34,12 @@ mod value;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::process::ExitStatus;
 
 use memql_compiler::plan::{Arg, EVENT_HEADER_BYTES, EventPlan, Format, MapPlan, Plan};
 
+use crate::health::{self, Lost};
 use crate::maps::MapAccess;
 use crate::symbols::{SymbolOptions, Symbols};
 use decode::{Decoder, c_string, integer, padded_key};
@@ -103,6 +105,8 @@ pub struct Output<'p> {
     names: &'p dyn TypeNames,
     outside: &'p dyn Outside,
     clocks: Clocks,
+    /// Maps that changed faster than they could be read.
+    unread: BTreeMap<&'p str, u64>,
 }
 
 impl<'p> Output<'p> {
@@ -116,7 +120,17 @@ impl<'p> Output<'p> {
             demangle: plan.settings.demangle,
             debug_info: plan.settings.show_debug_info,
         });
-        Output { plan, messages, sink, warnings, symbols, names, outside, clocks: outside.clocks() }
+        Output {
+            plan,
+            messages,
+            sink,
+            warnings,
+            symbols,
+            names,
+            outside,
+            clocks: outside.clocks(),
+            unread: BTreeMap::new(),
+        }
     }
 
     /// An event's id; `None` of one that is too short to have one.
@@ -275,6 +289,24 @@ impl<'p> Output<'p> {
         Ok(())
     }
 
+    /// Says what was lost in all: each on stderr; under `-f json` also as one record, which `always` says is
+    /// printed even if nothing was lost.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn losses(&mut self, losses: &[Lost], always: bool) -> Result<(), OutputError> {
+        if always || !losses.is_empty() {
+            self.messages.losses(self.sink.buffer(), losses);
+            self.flush()?;
+        }
+        losses.iter().try_for_each(|lost| self.warn(&lost.text))
+    }
+
+    /// The maps that changed faster than they could be read, with how often.
+    pub fn unread_maps(&self) -> Vec<Lost> {
+        self.unread.iter().map(|(name, count)| health::unread_map(name, *count)).collect()
+    }
+
     /// Tells people something, on stderr, after the output so far.
     ///
     /// # Errors
@@ -396,7 +428,7 @@ impl<'p> Output<'p> {
             None => map::push_single(out, &*self.messages, &mut decoder, map, entries.value(0), selection)?,
         }
         if !entries.complete {
-            self.warn(&format!("{} changed while it was read: some of it may be missing", map.name))?;
+            *self.unread.entry(&map.name).or_default() += 1;
         }
         Ok(())
     }

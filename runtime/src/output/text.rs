@@ -15,6 +15,7 @@ use super::escape;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::{OutputError, Value};
+use crate::health::Lost;
 use crate::symbols::Stack;
 
 /// Writes messages as text.
@@ -108,6 +109,8 @@ impl Messages for TextMessages {
     fn lost_events(&self, _out: &mut Vec<u8>, errors: &mut Vec<u8>, lost: u64) {
         errors.extend_from_slice(format!("Lost {lost} events\n").as_bytes());
     }
+
+    fn losses(&self, _out: &mut Vec<u8>, _losses: &[Lost]) {}
 
     fn before_last_maps(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\n\n");
