@@ -116,6 +116,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         pid: args.pid,
         child: child_pid,
         allow_unsafe: args.allow_unsafe,
+        lost_by_place: args.warnings.at_run_time,
         positional: args.positional.clone(),
         named: args.named.clone(),
         options: args.options.clone(),
@@ -159,6 +160,11 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         ready_fd: args.ready_fd,
     };
     let outcome = memql_runtime::run(compilation.compiled, &target, options)?;
+    let lost_at = outcome
+        .lost_at
+        .into_iter()
+        .map(|(span, what)| diagnostic::Diagnostic::warning("W0901", what, span, "here"));
+    eprint!("{}", script.render(&lost_at.collect::<Vec<_>>()));
     if args.strict && !outcome.losses.is_empty() {
         eprintln!("error: the run is not complete: something was lost");
         return Ok(if outcome.exit_code == 0 { INCOMPLETE } else { outcome.exit_code });

@@ -228,6 +228,7 @@ impl File {
             pid: args.pid,
             child: args.command.as_ref().map(|_| CHILD),
             allow_unsafe: args.allow_unsafe,
+            lost_by_place: false,
             positional: args.positional,
             named: args.named,
             options: args.options,

@@ -45,7 +45,11 @@ pub fn compile(
 ) -> Result<Compilation, Vec<Diagnostic>> {
     let features = target.features();
     let (script, warnings) = check::check(tree, target, run)?;
-    let config = lower::Config { pid: run.pid.or(run.child), features: features.clone() };
+    let config = lower::Config {
+        pid: run.pid.or(run.child),
+        features: features.clone(),
+        lost_by_place: run.lost_by_place,
+    };
     let lower::Lowered { mut module, mut plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
     for event in &mut plan.events {
         if let EventPlan::Tell { place, .. } = event {

@@ -38,6 +38,8 @@ pub struct Plan {
     pub cgroup_filters: Vec<String>,
     /// Counters of what was lost, by place in the `.bss` section.
     pub health: Vec<HealthCounter>,
+    /// Under `-k`, the same by place in the script, in its order.
+    pub lost_at: Vec<LostAt>,
     /// ELF name of the ring buffer; `None` if no probe sends events.
     pub ring: Option<String>,
     /// ELF name of the map from stack id to frames, and frames per entry; `None` if no stack is taken.
@@ -158,6 +160,17 @@ pub struct HealthCounter {
     pub offset: u32,
     /// What it counts.
     pub what: Loss,
+}
+
+/// A counter of something lost at one place of the script: a `u64` in the `.bss` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostAt {
+    /// Byte offset in `.bss`.
+    pub offset: u32,
+    /// What it counts.
+    pub what: Loss,
+    /// The bytes of the script that ask for what is lost.
+    pub span: Span,
 }
 
 /// What can be lost.

@@ -4,7 +4,8 @@
 //! out. Both are read at the end, when everything else has been printed, and each that is not zero
 //! is one line that says how many, of what, why, and which setting helps.
 
-use memql_compiler::plan::{HealthCounter, Loss, MapPlan, MapStorage, Plan};
+use memql_compiler::plan::{HealthCounter, Loss, LostAt, MapPlan, MapStorage, Plan};
+use memql_grammar::ast::Span;
 
 use crate::attach::Attached;
 use crate::kernel_info;
@@ -91,6 +92,15 @@ fn max_entries(map: &MapPlan) -> Option<u32> {
         MapStorage::Keyed { max_entries, .. } => Some(*max_entries),
         MapStorage::Global { .. } => None,
     }
+}
+
+/// Under `-k`, what was lost at each place of the script, in its order.
+pub fn lost_at(plan: &Plan, read: impl Fn(u32) -> Option<u64>) -> Vec<(Span, String)> {
+    let place = |place: &LostAt| {
+        let count = read(place.offset)?;
+        (count > 0).then(|| (place.span, in_words(&place.what, count, plan)))
+    };
+    plan.lost_at.iter().filter_map(place).collect()
 }
 
 /// Runs that the kernel left out, by program.

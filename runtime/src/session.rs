@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use memql_compiler::plan::{Compiled, MissingProbes, Plan};
 use memql_compiler::target::Target;
+use memql_grammar::ast::Span;
 
 use crate::attach::{Attached, Situation};
 use crate::clock;
@@ -76,6 +77,8 @@ pub struct Outcome {
     pub exit_code: u8,
     /// What was lost meanwhile; it has been reported.
     pub losses: Vec<Lost>,
+    /// Under `-k`, what was lost at each place of the script.
+    pub lost_at: Vec<(Span, String)>,
 }
 
 /// Runs a compiled script to its end.
@@ -120,7 +123,7 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
 
     if world.dry_run {
         run.attach(target, &world)?;
-        return Ok(Outcome { exit_code: 0, losses: Vec::new() });
+        return Ok(Outcome { exit_code: 0, losses: Vec::new(), lost_at: Vec::new() });
     }
     run.begin(&world)?;
     let mut attached = None;
@@ -242,7 +245,8 @@ impl Run<'_, '_> {
                 Vec::new()
             }
         };
-        Ok(Outcome { exit_code: self.receiver.borrow().exit().unwrap_or(0) as u8, losses })
+        let lost_at = health::lost_at(self.plan, |offset| self.maps.bss()?.read_u64(offset));
+        Ok(Outcome { exit_code: self.receiver.borrow().exit().unwrap_or(0) as u8, losses, lost_at })
     }
 
     fn last_words(&self, ended: Ended, attached: Option<&Attached>) -> Result<Vec<Lost>, Failure> {

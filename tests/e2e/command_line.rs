@@ -307,3 +307,19 @@ fn a_run_has_one_program() {
     assert_eq!(ended.code(), 2);
     assert!(ended.stderr.contains("a run has one script"), "{}", ended.stderr);
 }
+
+#[test]
+fn warnings_of_run_time_say_where_in_the_script_something_was_lost() {
+    need!(machine::root());
+    let script = r#"begin {
+    $x = str(uptr((uint64)1));
+    $y = *(uint64 *)uptr((uint64)2) + *(uint64 *)uptr((uint64)3);
+    printf("%s %d\n", $x, $y);
+}"#;
+    let ended = memql::run(["-k", "-e", script]);
+    let places: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("┌─")).map(str::trim).collect();
+    assert_eq!(places, ["┌─ -e:2:10", "┌─ -e:3:10", "┌─ -e:3:39"], "{}", ended.stderr);
+    let without = memql::run(["-e", script]);
+    assert!(without.stderr.contains("3 reads of user memory failed"), "{}", without.stderr);
+    assert!(!without.stderr.contains("┌─"), "{}", without.stderr);
+}

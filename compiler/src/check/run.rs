@@ -12,6 +12,8 @@ pub struct RunConfig {
     pub child: Option<u32>,
     /// `--unsafe`: functions that act on the system are allowed.
     pub allow_unsafe: bool,
+    /// `-k`: what is lost is counted for each place in the script.
+    pub lost_by_place: bool,
     /// The script's positional parameters: `$1` is the first.
     pub positional: Vec<String>,
     /// The script's named parameters, for `getopt`; a name without a value is empty.

@@ -3,7 +3,7 @@
 use crate::helpers;
 use crate::hir::Builtin;
 use crate::ir::{BinaryOp as IrOp, Type as IrType, Value, Width};
-use crate::lower::health::count_loss;
+use crate::lower::health::{Counted, count_loss};
 use crate::lower::probe::ProgramLowering;
 use crate::plan::Loss;
 use crate::types::{Clock, Type};
@@ -117,9 +117,14 @@ impl ProgramLowering<'_, '_> {
         self.b.call(helpers::GET_ATTACH_COOKIE, &[ctx])
     }
 
+    /// The counters of a loss at this place.
+    pub fn loss_counter(&mut self, loss: Loss) -> Counted {
+        self.lowering.health.counter(&mut self.lowering.module, loss, self.b.span)
+    }
+
     /// Counts one loss.
     pub fn lose(&mut self, loss: Loss) {
-        let counter = self.lowering.health.counter(&mut self.lowering.module, loss);
+        let counter = self.loss_counter(loss);
         count_loss(&mut self.b, counter);
     }
 }

@@ -1,24 +1,48 @@
-//! Counters of what is lost: one `u64` in `.bss` for each way, made when first counted.
+//! Counters of what is lost: one `u64` in `.bss` for each way, made when first counted; under `-k` one more for
+//! each place in the script.
+
+use memql_grammar::ast::Span;
 
 use crate::ir::{Global, Module, Width};
 use crate::lower::add_global;
 use crate::lower::builder::Builder;
-use crate::plan::{HealthCounter, Loss};
+use crate::plan::{HealthCounter, Loss, LostAt};
 
 /// The counters of a script.
 pub(super) struct Health {
     counters: Vec<(Loss, Global)>,
+    /// Under `-k`, the counters of places.
+    places: Option<Vec<(Loss, Span, Global)>>,
+}
+
+/// What is added to when something is lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    all: Global,
+    here: Option<Global>,
 }
 
 impl Health {
-    pub fn new(module: &mut Module) -> Health {
-        let mut health = Health { counters: Vec::new() };
-        health.counter(module, Loss::ScratchBusy);
+    pub fn new(module: &mut Module, by_place: bool) -> Health {
+        let mut health = Health { counters: Vec::new(), places: by_place.then(Vec::new) };
+        health.all(module, Loss::ScratchBusy);
         health
     }
 
-    /// The counter of a loss.
-    pub fn counter(&mut self, module: &mut Module, loss: Loss) -> Global {
+    /// The counters of a loss at a place.
+    pub fn counter(&mut self, module: &mut Module, loss: Loss, place: Span) -> Counted {
+        let all = self.all(module, loss.clone());
+        let Some(places) = &mut self.places else { return Counted { all, here: None } };
+        let known = places.iter().find(|(l, at, _)| *l == loss && *at == place).map(|(_, _, global)| *global);
+        let here = known.unwrap_or_else(|| {
+            let global = add_global(module, &format!("lost_at_{}", places.len()), 8, 8);
+            places.push((loss, place, global));
+            global
+        });
+        Counted { all, here: Some(here) }
+    }
+
+    fn all(&mut self, module: &mut Module, loss: Loss) -> Global {
         if let Some((_, global)) = self.counters.iter().find(|(l, _)| *l == loss) {
             return *global;
         }
@@ -29,7 +53,7 @@ impl Health {
 
     /// The counter of runs that found scratch memory busy.
     pub fn scratch_busy(&mut self, module: &mut Module) -> Global {
-        self.counter(module, Loss::ScratchBusy)
+        self.all(module, Loss::ScratchBusy)
     }
 
     /// All counters, for the plan.
@@ -42,11 +66,29 @@ impl Health {
             })
             .collect()
     }
+
+    /// The counters of places in the order of the script, for the plan.
+    pub fn places(&self, module: &Module) -> Vec<LostAt> {
+        let mut places: Vec<LostAt> = self
+            .places
+            .iter()
+            .flatten()
+            .map(|(loss, span, global)| LostAt {
+                offset: module.globals[*global].offset,
+                what: loss.clone(),
+                span: *span,
+            })
+            .collect();
+        places.sort_by_key(|place| (place.span.start, place.span.end));
+        places
+    }
 }
 
-/// Adds one to a counter. Several CPUs may do so at once.
-pub(super) fn count_loss(builder: &mut Builder, counter: Global) {
-    let address = builder.global_addr(counter);
-    let one = builder.int(1);
-    builder.atomic_add(Width::W64, address, 0, one);
+/// Adds one to the counters. Several CPUs may do so at once.
+pub(super) fn count_loss(builder: &mut Builder, counted: Counted) {
+    for counter in [Some(counted.all), counted.here].into_iter().flatten() {
+        let address = builder.global_addr(counter);
+        let one = builder.int(1);
+        builder.atomic_add(Width::W64, address, 0, one);
+    }
 }

@@ -331,7 +331,7 @@ impl ProgramLowering<'_, '_> {
         };
         let address = if space == AddrSpace::Context { address } else { self.b.cast(address, ty) };
         let status = self.b.call(helper, &[to, size, address]);
-        let counter = self.lowering.health.counter(&mut self.lowering.module, loss);
+        let counter = self.loss_counter(loss);
         self.b.when(Cond::Slt, status, 0, |b| count_loss(b, counter));
         status
     }
@@ -431,7 +431,7 @@ impl ProgramLowering<'_, '_> {
         let dest = self.b.offset_int(to.ptr, i64::from(to.off));
         let copied = self.probe_read(true, space, dest, length, address);
         if count_cut {
-            let counter = self.lowering.health.counter(&mut self.lowering.module, Loss::StringCut);
+            let counter = self.loss_counter(Loss::StringCut);
             self.b.when(Cond::Eq, copied, i64::from(cap), |b| count_loss(b, counter));
         }
     }

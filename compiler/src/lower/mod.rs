@@ -52,6 +52,8 @@ pub struct Config {
     pub pid: Option<u32>,
     /// What the kernel can do.
     pub features: Features,
+    /// Whether what is lost is counted for each place in the script too.
+    pub lost_by_place: bool,
 }
 
 /// A lowered script.
@@ -111,7 +113,7 @@ impl<'a> Lowering<'a> {
             types: script.types.clone(),
             ..Plan::default()
         };
-        let health = Health::new(&mut module);
+        let health = Health::new(&mut module, config.lost_by_place);
         Lowering {
             script,
             config,
@@ -282,6 +284,7 @@ impl<'a> Lowering<'a> {
         }
         let scratch_busy = self.health.scratch_busy(&mut self.module);
         self.plan.health = self.health.counters(&self.module);
+        self.plan.lost_at = self.health.places(&self.module);
         Ok(Lowered { module: self.module, plan: self.plan, probe_spans: self.probe_spans, scratch_busy })
     }
 

@@ -83,7 +83,7 @@ impl ProgramLowering<'_, '_> {
         }
         if stack.limit >= self.lowering.features().max_stack {
             let cut = self.lowering.features().max_stack;
-            let counter = self.lowering.health.counter(&mut self.lowering.module, Loss::StackCut);
+            let counter = self.loss_counter(Loss::StackCut);
             self.b.when(Cond::Uge, n, i64::from(cut), |b| super::health::count_loss(b, counter));
         }
         let hash = self.hash_frames(frames, n, stack.limit);
