@@ -121,6 +121,10 @@ helpers! {
     MAP_LOOKUP_PERCPU_ELEM = 195 "map_lookup_percpu_elem" (3) -> Map true false 5 . 19;
     /// `bpf_ktime_get_tai_ns()`
     KTIME_GET_TAI_NS = 208 "ktime_get_tai_ns" (0) -> I64 true false 6 . 1;
+    /// Not the kernel's: calls a function of the program that only reads memory and gives a number:
+    /// `call_function(function, memory, bytes)`. The kernel verifier walks such a function once, on its own, however often it
+    /// is called; functions that take addresses came with Linux 5.12.
+    CALL_FUNCTION = 0x10000 "call_function" (3) -> I64 true false 5 . 12;
 }
 
 /// Which argument of a helper is handed to a callback; the kernel wants it on the stack.

@@ -17,8 +17,10 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 use super::layout::layout;
 use super::memory::{origin, widest};
 use super::register::{Reg, RegSet};
+use crate::helpers;
 use crate::ir::{
-    BinaryOp, Block, Cond, Function, Helper, Inst, InstId, Slot, Terminator, Type, UnaryOp, Value, Width,
+    BinaryOp, Block, Cond, FuncRef, Function, Helper, Inst, InstId, Slot, Terminator, Type, UnaryOp, Value,
+    Width,
 };
 use crate::target::Features;
 
@@ -235,6 +237,8 @@ pub enum Op {
     },
     /// Call a helper.
     Call(Helper),
+    /// Call a function of the program.
+    CallFunction(FuncRef),
 }
 
 /// Operations that end a block.
@@ -531,6 +535,16 @@ impl Selector<'_> {
                 let to = self.address(&mut uses, *dst, *dst_off);
                 let from = self.address(&mut uses, *src, *src_off);
                 Op::Copy { to, from, len: *len, widest }
+            }
+            Inst::Call { helper: helpers::CALL_FUNCTION, args } => {
+                let args = args.as_slice(&function.pool);
+                let Some(Inst::FnAddr(callee)) = function.def(args[0]) else {
+                    unreachable!("internal error: a call of a function that is not named")
+                };
+                self.use_at(&mut uses, args[1], UseAt::Fixed(Reg::argument(0)));
+                at = DefAt::Fixed(Reg::R0);
+                clobbers = RegSet::CALL_CLOBBERED;
+                Op::CallFunction(*callee)
             }
             Inst::Call { helper, args } => {
                 for (n, arg) in args.as_slice(&function.pool).iter().enumerate() {

@@ -60,6 +60,7 @@ fn symbol_text(module: &Module, symbol: Symbol) -> String {
         Symbol::Bss(offset) => format!(".bss+{offset}"),
         Symbol::Map(map) => format!("map {}", module.maps[map].name),
         Symbol::Function(function) => format!("callback {function}"),
+        Symbol::Call(function) => function.to_string(),
     }
 }
 
@@ -84,6 +85,7 @@ fn instruction(word: u64, second: u64, at: usize, symbol: Option<String>) -> Str
         0x02 => format!("{} = {imm}", memory(dst)),
         0x03 if code & 0xe0 == 0xc0 => atomic(&memory(dst), src, imm),
         0x03 => format!("{} = r{src}", memory(dst)),
+        0x05 if code == 0x85 && symbol.is_some() => format!("call {}", symbol.unwrap_or_default()),
         0x05 | 0x06 => jump(code, dst, src, at as i64 + 1 + i64::from(off), imm),
         class => alu(code, if class == 0x07 { 'r' } else { 'w' }, dst, src, off, imm),
     }

@@ -25,6 +25,8 @@ pub enum Symbol {
     Map(MapRef),
     /// A callback of the same program.
     Function(FuncRef),
+    /// A function of the same program that is called.
+    Call(FuncRef),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +34,13 @@ enum Item {
     Plain(Words),
     Jump(Option<(Test, Reg, Operand)>, Label),
     Address(Reg, Symbol),
+    Call(FuncRef),
 }
 
 impl Item {
     fn len(&self) -> usize {
         match self {
-            Item::Plain(Words(_, None)) | Item::Jump(..) => 1,
+            Item::Plain(Words(_, None)) | Item::Jump(..) | Item::Call(_) => 1,
             Item::Plain(Words(_, Some(_))) | Item::Address(..) => 2,
         }
     }
@@ -57,7 +60,7 @@ pub struct Buffer {
 pub struct Code {
     /// The words.
     pub words: Vec<u64>,
-    /// Word index of each `ld_imm64` that needs a relocation, and to what.
+    /// Word index of each `ld_imm64` and call that needs a relocation, and to what.
     pub relocations: Vec<(usize, Symbol)>,
     /// Word index of each instruction and the source text it comes from.
     pub spans: Vec<(usize, Span)>,
@@ -103,6 +106,11 @@ impl Buffer {
         self.items.push((Item::Address(dst, symbol), self.span));
     }
 
+    /// Appends a call of a function of the program.
+    pub fn call(&mut self, function: FuncRef) {
+        self.items.push((Item::Call(function), self.span));
+    }
+
     /// Turns labels into offsets. All labels that are jumped to must be bound.
     pub fn finish(mut self) -> Code {
         let mut islands: Vec<(Label, Label)> = Vec::new();
@@ -113,7 +121,7 @@ impl Buffer {
                     let distance = starts[self.labels[to.0]] as i64 - starts[at] as i64 - 1;
                     (distance.abs() > REACH).then_some((at, *to, distance))
                 }
-                Item::Plain(_) | Item::Address(..) => None,
+                Item::Plain(_) | Item::Address(..) | Item::Call(_) => None,
             });
             let Some((at, to, distance)) = far else { return self.encode(&starts) };
             let near = |label: Label| {
@@ -175,11 +183,15 @@ impl Buffer {
                         Some((test, left, right)) => encode::jump_if(test, left, right, off),
                     }
                 }
+                Item::Call(function) => {
+                    code.relocations.push((at, Symbol::Call(function)));
+                    encode::call_function()
+                }
                 Item::Address(dst, symbol) => {
                     code.relocations.push((at, symbol));
                     let addend = match symbol {
                         Symbol::Bss(offset) => offset as i32,
-                        Symbol::Map(_) | Symbol::Function(_) => 0,
+                        Symbol::Map(_) | Symbol::Function(_) | Symbol::Call(_) => 0,
                     };
                     encode::load_address(dst, addend, MemoryOpLoadType::Void)
                 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! raw_tp, tp, ...   one section per program type; programs are global functions in it
-//! .text             callbacks, local functions, referred to by the section's symbol and an offset
+//! .text             callbacks, local functions, referred to by the section's symbol and an offset; functions that are
+//!                   called, which are global so that the kernel verifier walks each once
 //! .maps             a variable per map, described by BTF
 //! .bss              the globals
 //! license           the license's text
@@ -22,7 +23,8 @@ use super::btf::{self, Builder, Linkage, SectionExt};
 use super::code::{Code, Symbol};
 use super::lines::Lines;
 use crate::attach::ProgramKind;
-use crate::ir::{FuncRef, MapDef, Module, Program};
+use crate::helpers;
+use crate::ir::{FuncRef, Inst, MapDef, Module, Program};
 
 /// Bytes of an instruction.
 const INSN_BYTES: u64 = 8;
@@ -86,8 +88,27 @@ pub fn write(
     writer.finish(module)
 }
 
-/// Where a function went: section and byte offset.
-type Place = (SectionId, u64);
+/// Where a function went.
+#[derive(Clone, Copy)]
+struct Place {
+    section: SectionId,
+    /// Byte offset in it.
+    offset: u64,
+    symbol: SymbolId,
+}
+
+/// Bytes of memory that a function gets the address of, if it is called ([`helpers::CALL_FUNCTION`]).
+fn called_with(program: &Program, callee: FuncRef) -> Option<u32> {
+    let calls = program.functions.values().flat_map(|f| f.insts.values().map(move |inst| (f, inst)));
+    calls.into_iter().find_map(|(caller, inst)| match inst {
+        Inst::Call { helper: helpers::CALL_FUNCTION, args } => {
+            let args = args.as_slice(&caller.pool);
+            let named = matches!(caller.def(args[0]), Some(Inst::FnAddr(f)) if *f == callee);
+            caller.as_const(args[2]).filter(|_| named).and_then(|bytes| u32::try_from(bytes).ok())
+        }
+        _ => None,
+    })
+}
 
 struct Writer<'a> {
     object: Object<'a>,
@@ -216,17 +237,27 @@ impl<'a> Writer<'a> {
     fn function(&mut self, program: &Program, function: FuncRef, code: &Code) -> Place {
         let is_entry = function.as_u32() == 0;
         let (name, params) = (function_name(program, function), program.functions[function].params.len());
+        let memory = called_with(program, function);
+        let is_global = is_entry || memory.is_some();
         let section_name = if is_entry { section_name(program) } else { ".text".to_owned() };
         let section = self.section(&section_name, is_entry);
         let bytes: Vec<u8> = code.words.iter().flat_map(|w| w.to_le_bytes()).collect();
         let offset = self.object.append_section_data(section, &bytes, INSN_BYTES);
-        let scope = if is_entry { SymbolScope::Dynamic } else { SymbolScope::Compilation };
-        self.symbol(&name, section, offset, bytes.len() as u64, SymbolKind::Text, scope);
+        let scope = if is_global { SymbolScope::Dynamic } else { SymbolScope::Compilation };
+        let symbol = self.symbol(&name, section, offset, bytes.len() as u64, SymbolKind::Text, scope);
 
         // The kernel knows what a context is; a type that it does not expect would only add to its log.
         let names = if is_entry { &["ctx"][..] } else { &["a", "b", "c", "d", "e"] };
-        let params: Vec<_> = names.iter().take(params).map(|name| (*name, self.u64_type)).collect();
-        let linkage = if is_entry { Linkage::Global } else { Linkage::Static };
+        let param = match memory {
+            Some(bytes) => {
+                let byte = self.btf.int(1);
+                let array = self.btf.array(byte, self.u32_type, bytes);
+                self.btf.ptr(array)
+            }
+            None => self.u64_type,
+        };
+        let params: Vec<_> = names.iter().take(params).map(|name| (*name, param)).collect();
+        let linkage = if is_global { Linkage::Global } else { Linkage::Static };
         let ty = self.btf.func(&name, &params, self.u64_type, linkage);
         let lines = self.lines.of(&mut self.btf, code);
         if let Some((_, ext)) = self.ext.iter_mut().find(|(id, _)| *id == section) {
@@ -234,7 +265,7 @@ impl<'a> Writer<'a> {
             ext.lines
                 .extend(lines.into_iter().map(|(at, line)| (offset as u32 + at * INSN_BYTES as u32, line)));
         }
-        (section, offset)
+        Place { section, offset, symbol }
     }
 
     /// The section of this name, made when it is first asked for.
@@ -255,24 +286,30 @@ impl<'a> Writer<'a> {
     fn relocations(
         &mut self,
         program: usize,
-        (section, offset): Place,
+        Place { section, offset, .. }: Place,
         code: &Code,
     ) -> Result<(), EmitError> {
         for (word, symbol) in &code.relocations {
             let at = offset + *word as u64 * INSN_BYTES;
+            let find = |function: &FuncRef| {
+                let index = function.as_u32().checked_sub(1);
+                let place = index.and_then(|n| self.callbacks[program].get(n as usize)).copied();
+                place.ok_or_else(|| EmitError::Object(format!("no function {function}")))
+            };
+            // The immediate of a `ld_imm64`, or of a call (Documentation/bpf/llvm_reloc.rst).
+            let r_type = match symbol {
+                Symbol::Call(_) => object::elf::R_BPF_64_32,
+                Symbol::Map(_) | Symbol::Bss(_) | Symbol::Function(_) => object::elf::R_BPF_64_64,
+            };
             let symbol = match symbol {
+                Symbol::Call(function) => find(function)?.symbol,
                 Symbol::Map(map) => self.maps[map.as_u32() as usize],
                 Symbol::Bss(_) => {
                     let bss = self.bss.ok_or_else(|| EmitError::Object("a global without size".into()))?;
                     self.object.section_symbol(bss)
                 }
                 Symbol::Function(function) => {
-                    let callback = function
-                        .as_u32()
-                        .checked_sub(1)
-                        .and_then(|n| self.callbacks[program].get(n as usize));
-                    let (text, target) =
-                        *callback.ok_or_else(|| EmitError::Object(format!("no callback {function}")))?;
+                    let Place { section: text, offset: target, .. } = find(function)?;
                     // libbpf takes the offset from the instruction.
                     let imm = (target as u32).to_le_bytes();
                     let data = self.object.section_mut(section).data_mut();
@@ -280,8 +317,7 @@ impl<'a> Writer<'a> {
                     self.object.section_symbol(text)
                 }
             };
-            // The immediate of a `ld_imm64` (Documentation/bpf/llvm_reloc.rst).
-            let flags = RelocationFlags::Elf { r_type: object::elf::R_BPF_64_64 };
+            let flags = RelocationFlags::Elf { r_type };
             let relocation = Relocation { offset: at, symbol, addend: 0, flags };
             self.object.add_relocation(section, relocation).map_err(|e| EmitError::Object(e.to_string()))?;
         }

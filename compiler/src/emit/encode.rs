@@ -204,6 +204,11 @@ pub fn call(helper: u32) -> Words {
     Instruction::call(helper).into()
 }
 
+/// `call` of a function of the program (`BPF_PSEUDO_CALL`), to be completed by a relocation.
+pub fn call_function() -> Words {
+    word(0x85, Reg::R0, Reg::argument(0), 0, -1)
+}
+
 /// `exit`
 pub fn exit() -> Words {
     Instruction::exit().into()

@@ -185,6 +185,10 @@ impl<'a> Emitter<'a> {
                     ));
                 }
             }
+            Op::CallFunction(callee) => {
+                self.buffer.call(callee);
+                self.take_result(selected, regs);
+            }
             Op::Call(helper) => {
                 self.buffer.push(encode::call(helper.0));
                 self.take_result(selected, regs);

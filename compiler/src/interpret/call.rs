@@ -76,6 +76,7 @@ impl Run<'_, '_> {
             (h::FOR_EACH_MAP_ELEM, [map, callback, ctx, flags]) => {
                 self.for_each(map_object(*map)?, function(*callback)?, *ctx, number(*flags)?)?
             }
+            (h::CALL_FUNCTION, [callee, memory, size]) => self.call_with(*callee, *memory, *size)?,
             (h::LOOP, [count, callback, ctx, flags]) => {
                 self.loop_(number(*count)? as u64, function(*callback)?, *ctx, number(*flags)?)?
             }
@@ -91,6 +92,15 @@ impl Run<'_, '_> {
             _ => return Err(refused("the helper has no meaning here yet")),
         };
         Ok(Val::Number(n))
+    }
+
+    /// The function sees the bytes that it is promised and nothing beside them.
+    fn call_with(&mut self, callee: Val, memory: Val, size: Val) -> Result<i64, Fault> {
+        let bytes = self.machine.memory.read(address(memory)?, self.size(size)?)?;
+        let object = self.machine.memory.add(ObjectKind::Argument, bytes, 8);
+        let result = self.call_function(function(callee)?, &[Val::Address(Address { object, offset: 0 })]);
+        self.machine.memory.end(object);
+        result
     }
 
     fn check_context(&self, value: Val) -> Result<(), Fault> {

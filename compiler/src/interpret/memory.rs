@@ -43,6 +43,8 @@ pub(super) enum ObjectKind {
     MapValue(MapRef),
     /// An element's key, as `for_each_map_elem` shows it.
     MapKey(MapRef),
+    /// What a function of the program is called with.
+    Argument,
     /// A reserved ring buffer record.
     Record,
 }
@@ -69,6 +71,7 @@ impl Object {
             ObjectKind::Global { global, .. } => global.to_string(),
             ObjectKind::MapValue(map) => format!("a value of {map}"),
             ObjectKind::MapKey(map) => format!("a key of {map}"),
+            ObjectKind::Argument => "a function's argument".into(),
             ObjectKind::Record => "a ring buffer record".into(),
         }
     }
@@ -159,7 +162,10 @@ impl Memory {
         match self.object(address.object).kind {
             ObjectKind::Context => Type::Ctx,
             ObjectKind::Slot(_) => Type::Stack,
-            ObjectKind::Global { .. } | ObjectKind::MapValue(_) | ObjectKind::MapKey(_) => Type::Map,
+            ObjectKind::Global { .. }
+            | ObjectKind::MapValue(_)
+            | ObjectKind::MapKey(_)
+            | ObjectKind::Argument => Type::Map,
             ObjectKind::Record => Type::Ring,
         }
     }
@@ -181,7 +187,7 @@ impl Memory {
     /// The same, to be written.
     fn writable(&mut self, address: Address, len: usize) -> Result<(&mut Object, Range<usize>), Fault> {
         let (object, range) = self.range(address, len)?;
-        if matches!(object.kind, ObjectKind::Context | ObjectKind::MapKey(_)) {
+        if matches!(object.kind, ObjectKind::Context | ObjectKind::MapKey(_) | ObjectKind::Argument) {
             return Err(Fault::ReadOnly { object: object.name() });
         }
         Ok((self.object_mut(address.object), range))

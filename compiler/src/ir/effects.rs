@@ -43,6 +43,9 @@ const LOOP_PARAMS: &[Type] = &[Type::I64, Type::Stack];
 /// Parameters of a callback of `bpf_for_each_map_elem`: map, key, value, and the context argument.
 const FOR_EACH_PARAMS: &[Type] = &[Type::MapObject, Type::Map, Type::Map, Type::Stack];
 
+/// Parameters of a function that is called: the address of the memory that it reads.
+const FUNCTION_PARAMS: &[Type] = &[Type::Map];
+
 /// What a helper's arguments are, in order, if memql knows the helper.
 pub fn args(helper: Helper) -> Option<&'static [Arg]> {
     Some(match helper {
@@ -76,6 +79,7 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::FOR_EACH_MAP_ELEM => &[Arg::Map, Arg::Callback(FOR_EACH_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::LOOP => &[Arg::Number, Arg::Callback(LOOP_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::GET_FUNC_IP | h::GET_ATTACH_COOKIE => &[Arg::Ctx],
+        h::CALL_FUNCTION => &[Arg::Callback(FUNCTION_PARAMS), Arg::Reads, Arg::Number],
         _ => return None,
     })
 }

@@ -215,6 +215,11 @@ impl Builder {
     /// Ends the function. What follows goes into a block that nothing reaches.
     pub fn ret(&mut self, value: i64) {
         let value = self.int(value);
+        self.ret_value(value);
+    }
+
+    /// The same with a value.
+    pub fn ret_value(&mut self, value: Value) {
         self.terminate(Terminator::Return(value));
         let dead = self.block();
         self.switch_to(dead);

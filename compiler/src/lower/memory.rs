@@ -549,26 +549,4 @@ impl ProgramLowering<'_, '_> {
         let here = if at == 0 { 8 } else { 1 << at.trailing_zeros().min(3) };
         [8, 4, 2, 1].into_iter().find(|s| *s <= align && *s <= here && at + *s <= end).unwrap_or(1)
     }
-
-    /// Length of a string in memory: the index of its NUL.
-    pub fn string_length(&mut self, e: &Expr) -> Value {
-        let size = e.ty.size();
-        let place = self.place(e);
-        let (head, count) = self.b.block_with(IrType::I64);
-        let (body, after) = (self.b.block(), self.b.block());
-        let zero = self.b.int(0);
-        self.b.jump(head, &[zero]);
-        self.b.switch_to(head);
-        let inside = self.b.block();
-        self.b.branch_int(Cond::Ult, count, i64::from(size), inside, after);
-        self.b.switch_to(inside);
-        let at = self.b.offset(place.ptr, count);
-        let byte = self.b.load(Width::W8, false, at, place.off);
-        self.b.branch_int(Cond::Ne, byte, 0, body, after);
-        self.b.switch_to(body);
-        let next = self.b.binary_int(IrOp::Add, count, 1);
-        self.b.jump(head, &[next]);
-        self.b.switch_to(after);
-        count
-    }
 }

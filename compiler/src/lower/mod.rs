@@ -38,6 +38,7 @@ mod loops;
 mod map;
 mod memory;
 mod probe;
+mod scan;
 mod stack;
 mod stmt;
 mod strings;

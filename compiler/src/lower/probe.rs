@@ -1,5 +1,7 @@
 //! One program: the process filter, the predicate and the body.
 
+use std::collections::BTreeMap;
+
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 
 use crate::attach::{AttachPoint, ProgramKind};
@@ -7,6 +9,7 @@ use crate::hir::{self, Builtin, ExprKind};
 use crate::ir::{Block, Cond, FuncRef, Function, Slot, Type as IrType, Value, Width};
 use crate::lower::builder::Builder;
 use crate::lower::frame::{Frame, Home};
+use crate::lower::scan::Scan;
 use crate::lower::{Lowering, frame};
 use crate::types::Type;
 
@@ -28,6 +31,8 @@ pub(super) struct ProgramLowering<'l, 'a> {
     pub loops: Vec<Loop>,
     /// Whether the current function is a callback.
     pub in_callback: bool,
+    /// The functions of this program that scan strings.
+    pub scans: BTreeMap<Scan, FuncRef>,
     /// The frame's slot in the entry.
     pub frame_slot: Option<Slot>,
 }
@@ -68,6 +73,7 @@ pub(super) fn lower_program(
         slots: SecondaryMap::new(),
         loops: Vec::new(),
         in_callback: false,
+        scans: BTreeMap::new(),
         frame_slot: None,
     };
     p.prologue();

@@ -1,6 +1,7 @@
 //! Functions of text and bytes: searching, joining, comparing, paths.
 //!
-//! All loops are bounded by the values' capacities, so that the kernel verifier sees them end.
+//! All loops are bounded by the values' capacities, so that the kernel verifier sees them end. Constant texts are found
+//! by words ([`super::scan`]).
 
 use crate::helpers;
 use crate::hir::{Expr, ExprKind};
@@ -18,6 +19,11 @@ impl ProgramLowering<'_, '_> {
             ExprKind::Text(text) => Needle::Constant(text.clone()),
             _ => Needle::At(self.place(needle), needle.ty.size()),
         };
+        if let Needle::Constant(text) = &wanted
+            && let Some(found) = self.scan_for(hay, haystack.ty.size(), text)
+        {
+            return found;
+        }
         let capacity = i64::from(haystack.ty.size());
         // The last byte is a NUL, so a needle must end before it.
         let places = match &wanted {
