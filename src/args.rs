@@ -63,6 +63,8 @@ pub struct Args {
     pub probe_filter: Option<String>,
     /// `--no-feature`
     pub without: Without,
+    /// `--debuginfo`: folders of debug files, in the order in which they are searched.
+    pub debug_folders: Vec<PathBuf>,
     /// `--traceable-functions`
     pub traceable_functions: Option<PathBuf>,
     /// `--unsafe`

@@ -187,7 +187,8 @@ fn without_script(args: Args) -> Result<u8, Failure> {
 
 /// The running kernel as the flags want it seen.
 fn target(args: &Args, child: Option<u32>) -> Result<Running, RunError> {
-    let mut target = Running::new(args.pid.or(child)).without(args.without);
+    let mut target =
+        Running::new(args.pid.or(child)).without(args.without).debug_folders(&args.debug_folders);
     if args.list || args.mode != Mode::Run {
         target = target.not_to_run();
     }

@@ -9,6 +9,7 @@ pub mod attach;
 pub mod btf;
 pub mod check;
 pub mod compile;
+pub mod debug_info;
 pub mod diagnostic;
 pub mod emit;
 mod expand;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::attach::ProgramKind;
 use crate::btf::Btf;
+use crate::debug_info::{DebugTypes, LinePlaces, Signature, TypeRef};
 use crate::usdt::UsdtNote;
 
 /// Facts about one kernel and machine.
@@ -98,6 +99,37 @@ pub trait Target {
     /// # Errors
     /// If the file cannot be read or is not ELF.
     fn user_place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError>;
+
+    /// Where the code of a line of source is; `source` is the whole path of a source file or its last parts.
+    ///
+    /// # Errors
+    /// If the file has no debug information, or it cannot be read.
+    fn source_line(
+        &self,
+        file: &UserFile,
+        source: &str,
+        line: u64,
+        column: Option<u64>,
+    ) -> Result<LinePlaces, FactError>;
+
+    /// What debug information says of the function whose first byte is at this offset of a file; `None`
+    /// where there is none.
+    ///
+    /// # Errors
+    /// If debug information cannot be read.
+    fn user_signature(&self, path: &str, entry: u64) -> Result<Option<Signature>, FactError>;
+
+    /// A type of a file's debug information, by its keyword (`struct`, `union`, `enum`, or nothing for a
+    /// typedef) and name; `None` where there is none.
+    ///
+    /// # Errors
+    /// If debug information cannot be read.
+    fn user_type(
+        &self,
+        path: &str,
+        keyword: &str,
+        name: &str,
+    ) -> Result<Option<(DebugTypes, TypeRef)>, FactError>;
 
     /// The functions of an executable or library with their names in C++ or Rust; a name that is not mangled
     /// stands for itself.
@@ -292,6 +324,11 @@ pub struct Frozen {
     pub usdt_probes: BTreeMap<String, Vec<UsdtNote>>,
     /// Addresses of kernel symbols.
     pub symbols: BTreeMap<String, u64>,
+    /// What debug information says of functions, by the path as memql opens it and the offset of the first
+    /// byte.
+    pub signatures: BTreeMap<(String, u64), Signature>,
+    /// The addresses of lines of source, by the path as memql opens it, the source file and the line.
+    pub source_lines: BTreeMap<(String, String, u64), Vec<u64>>,
 }
 
 impl Target for Frozen {
@@ -351,6 +388,35 @@ impl Target for Frozen {
         functions.sort();
         functions.dedup();
         Ok(functions)
+    }
+
+    fn source_line(
+        &self,
+        file: &UserFile,
+        source: &str,
+        line: u64,
+        _: Option<u64>,
+    ) -> Result<LinePlaces, FactError> {
+        let of_file = self.source_lines.iter().filter(|((p, s, _), _)| *p == file.path && s == source);
+        let others: Vec<(u64, u64)> = of_file.map(|((_, _, line), _)| (*line, 1)).collect();
+        let found = self.source_lines.get(&(file.path.clone(), source.to_owned(), line));
+        let addresses = found.cloned().unwrap_or_default();
+        Ok(LinePlaces { addresses, file_known: !others.is_empty(), others })
+    }
+
+    fn user_signature(&self, path: &str, entry: u64) -> Result<Option<Signature>, FactError> {
+        Ok(self.signatures.get(&(path.to_owned(), entry)).cloned())
+    }
+
+    fn user_type(
+        &self,
+        path: &str,
+        keyword: &str,
+        name: &str,
+    ) -> Result<Option<(DebugTypes, TypeRef)>, FactError> {
+        let of_file = self.signatures.iter().filter(|((p, _), _)| p == path).map(|(_, s)| &s.types);
+        let mut found = of_file.filter_map(|types| Some((types.clone(), types.named(keyword, name)?)));
+        Ok(found.next())
     }
 
     fn user_place(&self, _: &UserFile, address: u64) -> Result<Option<u64>, FactError> {

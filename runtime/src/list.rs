@@ -159,7 +159,6 @@ fn find(
 ) -> Result<Vec<Listed>, RunError> {
     let many = match providers {
         Providers::One(provider) => {
-            note_support(target, provider, left_out);
             return points::of(provider, parts, false, target).map_err(|e| failed(pattern, e));
         }
         Providers::Many(many) => many,
@@ -176,7 +175,6 @@ fn find(
     for provider in many {
         match points::of(provider, parts, true, target) {
             Ok(points) => {
-                note_support(target, provider, left_out);
                 found.extend(points);
             }
             Err(ExpandError::Fact(error)) => refusals.push((provider.name, error)),
@@ -193,13 +191,6 @@ fn find(
     match found.is_empty() {
         false => Ok(found),
         true => Err(nothing(pattern, parts, left_out, target)),
-    }
-}
-
-/// What is listed is there, though the kernel may have no way to attach to it.
-fn note_support(target: &dyn Target, provider: &Provider, notes: &mut Vec<String>) {
-    if let Err(error) = target.supports(provider.kind) {
-        notes.push(format!("`{}` cannot be attached here: {}", provider.name, error.message));
     }
 }
 

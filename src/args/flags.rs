@@ -196,6 +196,16 @@ fn compiling() -> Vec<Flag> {
         })
         .long("no-feature"),
         value(
+            "debuginfo",
+            "DIR",
+            "Look for files of debug information here too, before /usr/lib/debug",
+            |args, text| {
+                args.debug_folders.push(text.into());
+                Ok(())
+            },
+        )
+        .long("debuginfo"),
+        value(
             "traceable-functions",
             "FILE",
             "The list of kernel functions that can be traced",

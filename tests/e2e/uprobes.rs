@@ -150,3 +150,64 @@ fn an_address_is_that_of_the_file_and_knows_its_function() {
     let out = need!(traced(&format!("uprobe:CALLS:{address:#x} {{ @[func, probe] = count(); }}")));
     assert_eq!(text::lines(&out), [format!("@[negative, uprobe:{}:{address:#x}]: 3", calls.display())]);
 }
+
+/// The number of the line of `calls.c` that has this text.
+fn line_of(text: &str) -> usize {
+    let source = include_str!("../programs/calls.c");
+    source.lines().position(|line| line.contains(text)).expect("the text is in the source") + 1
+}
+
+#[test]
+fn a_line_of_source_is_a_place() {
+    let line = line_of("return -x;");
+    let out = need!(traced(&format!("uprobe:CALLS@calls.c:{line} {{ @[func, probe] = count(); }}")));
+    let calls = need!(program("calls")).display().to_string();
+    assert_eq!(text::lines(&out), [format!("@[negative, uprobe:{calls}@calls.c:{line}]: 3")]);
+    let entry = line_of("int negative(int x)");
+    let out = need!(traced(&format!("uprobe:CALLS@programs/calls.c:{entry} {{ @[arg0] = count(); }}")));
+    assert_eq!(text::lines(&out), ["@[7]: 3"], "a function's first line is its entry");
+}
+
+#[test]
+fn a_line_without_code_is_named_with_those_that_have_some() {
+    need!(machine::uprobes());
+    let calls = need!(program("calls")).display().to_string();
+    let script = |place: &str| format!("uprobe:{calls}@{place} {{ exit(); }}");
+    let wrong = |place: &str| memql::run(["-e", &script(place)]).stderr;
+    assert!(wrong("calls.c:1").contains("line 1 of `calls.c` has no code in"), "{}", wrong("calls.c:1"));
+    assert!(wrong("calls.c:1").contains(&format!("uprobe:{calls}@calls.c:")), "{}", wrong("calls.c:1"));
+    assert!(wrong("coils.c:1").contains("has no code of a source file `coils.c`"));
+}
+
+#[test]
+fn a_verbose_list_has_the_arguments_that_debug_information_knows() {
+    let calls = need!(program("calls")).display().to_string();
+    let listed = |function: &str| memql::run(["-lv", &format!("uprobe:{calls}:{function}")]).output();
+    let arguments =
+        "    long int a\n    long int b\n    long int c\n    long int d\n    long int e\n    long int f\n";
+    assert_eq!(listed("six_args"), format!("uprobe:{calls}:six_args\n{arguments}"));
+    assert_eq!(listed("struct_arg"), format!("uprobe:{calls}:struct_arg\n    struct point* p\n"));
+    assert_eq!(listed("text_arg"), format!("uprobe:{calls}:text_arg\n    const char* text\n"));
+}
+
+#[test]
+fn debug_information_may_be_in_a_file_of_its_own() {
+    need!(machine::uprobes());
+    let folder =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stripped-{}", std::process::id()));
+    let (stripped, kept) = (folder.join("calls"), folder.join("debug"));
+    std::fs::create_dir_all(&kept).expect("make a folder");
+    std::fs::copy(need!(program("calls")), &stripped).expect("copy the program");
+    let run = |program: &str, args: &[&std::ffi::OsStr]| {
+        let status = std::process::Command::new(program).args(args).status().expect("binutils come with gcc");
+        assert!(status.success(), "{program}");
+    };
+    let debug = kept.join("calls.debug");
+    run("objcopy", &["--only-keep-debug".as_ref(), stripped.as_ref(), debug.as_ref()]);
+    run("strip", &["--strip-debug".as_ref(), stripped.as_ref()]);
+    let point = format!("uprobe:{}:negative", stripped.display());
+    let listed = |folder: &str| memql::run(["-lv", &point, "--debuginfo", folder]).output();
+    assert_eq!(listed("nowhere"), format!("{point}\n"));
+    assert_eq!(listed("debug"), format!("{point}\n    int x\n"), "beside the program");
+    assert_eq!(listed(&kept.display().to_string()), format!("{point}\n    int x\n"));
+}

@@ -36,7 +36,7 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, exit: bool) -> Result<Vec<Atta
         let message = format!("`{}` takes no offset; `kprobe` does", parts.provider.name);
         return Err(parts.malformed(part, message));
     }
-    parts.require_support(target)?;
+    target.supports(parts.provider.kind)?;
     let btf = target.btf()?;
     let found = kprobe::functions(parts, target, module, function)?;
     let described = |(module, function): &(Option<String>, String)| {

@@ -37,7 +37,7 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
         return Err(parts.malformed(part, "an offset belongs to one function: it cannot follow a wildcard"));
     }
     // Asked before functions are looked up: without kprobes that is the answer, whatever the name.
-    parts.require_support(target)?;
+    target.supports(parts.provider.kind)?;
     let found = functions(parts, target, module, function)?;
     let point = |(module, function)| AttachPoint::Kprobe { module, function, offset, ret };
     Ok(found.into_iter().map(point).collect())

@@ -157,6 +157,7 @@ pub const PROVIDERS: &[Provider] = &[
             "uprobe:FILE:FUNCTION+OFFSET",
             "uprobe:FILE:ADDRESS",
             "uprobe:FILE:cpp:\"NAME\"",
+            "uprobe:FILE@SOURCE:LINE",
         ],
         doc: "a function of a program or library is entered, or an instruction in it is reached",
         kind: ProgramKind::Uprobe,
@@ -266,39 +267,21 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
 /// See [`ExpandError`].
 pub fn expand(spec: &AttachSpec, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let parts: Vec<&str> = spec.parts.iter().map(|p| p.text.as_str()).collect();
-    expand_for(&parts, target, Purpose::Attach)
+    expand_parts(&parts, target)
 }
 
-/// [`expand`] for a list: the texts between the colons of a pattern. What there is is listed even where the
-/// kernel cannot attach to it.
+/// [`expand`] for an attach point that does not come from a script: the texts between its colons.
 ///
 /// # Errors
 /// See [`ExpandError`].
 pub fn expand_parts(parts: &[&str], target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
-    expand_for(parts, target, Purpose::List)
-}
-
-fn expand_for(
-    parts: &[&str],
-    target: &dyn Target,
-    purpose: Purpose,
-) -> Result<Vec<AttachPoint>, ExpandError> {
     let (name, rest) = parts.split_first().map_or(("", &[][..]), |(name, rest)| (*name, rest));
     let Some(provider) = provider(name) else { return Err(unknown(name)) };
-    let parts = Parts { provider, texts: rest, purpose };
+    let parts = Parts { provider, texts: rest };
     // What is written is judged before what the target has, so that a mistake is always seen.
     let points = (provider.expand)(&parts, target)?;
-    parts.require_support(target)?;
+    target.supports(provider.kind)?;
     Ok(points)
-}
-
-/// What attach points are expanded for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// To attach to them.
-    Attach,
-    /// To list them.
-    List,
 }
 
 fn unknown(name: &str) -> ExpandError {
@@ -326,18 +309,9 @@ impl Provider {
 struct Parts<'a> {
     provider: &'static Provider,
     texts: &'a [&'a str],
-    purpose: Purpose,
 }
 
 impl Parts<'_> {
-    /// That the target can attach what is written, where it is to be attached.
-    fn require_support(&self, target: &dyn Target) -> Result<(), FactError> {
-        match self.purpose {
-            Purpose::Attach => target.supports(self.provider.kind),
-            Purpose::List => Ok(()),
-        }
-    }
-
     /// Something is written wrongly in a part (counted as in [`ExpandError`]).
     fn malformed(&self, part: usize, message: impl Into<String>) -> ExpandError {
         let forms: Vec<String> = self.provider.syntax.iter().map(|s| format!("`{s}`")).collect();

@@ -47,6 +47,8 @@ fn target() -> Frozen {
         btf: Some(b.btf()),
         functions: ["shrink_node", "oom_kill_process", "oom_badness"].map(Into::into).to_vec(),
         usdt_probes: BTreeMap::from([("/proc/7/root/lib/libc.so.6".into(), static_probes())]),
+        signatures: Default::default(),
+        source_lines: Default::default(),
         user_files: BTreeMap::from([(
             "libc".into(),
             (libc, functions.map(|(n, at)| (n.into(), at)).to_vec()),

@@ -9,6 +9,7 @@ use super::glob::{is_pattern, matches};
 use super::numbers::{number, with_offset};
 use super::{ExpandError, Parts};
 use crate::attach::{AttachPoint, PlaceName};
+use crate::debug_info::LinePlaces;
 use crate::diagnostic::similar;
 use crate::target::{Demangled, Target, UserFile};
 
@@ -30,12 +31,14 @@ enum Place<'a> {
     Pattern(&'a str),
     /// All functions whose name in C++ matches.
     Demangled(&'a str),
+    /// A line of source, and a column.
+    Line(&'a str, u64, Option<u64>),
 }
 
 fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<AttachPoint>, ExpandError> {
     let (file, place) = match parts.texts {
-        [file, _, ..] if file.contains('@') => {
-            return Err(unsupported("a source line as a place to probe"));
+        [binary, numbers @ ..] if binary.contains('@') && matches!(numbers.len(), 1 | 2) => {
+            line(parts, binary, numbers, ret)?
         }
         [file, text] => (*file, place(parts, text, ret)?),
         [file, "cpp", name] if !name.is_empty() => (*file, Place::Demangled(name)),
@@ -49,7 +52,7 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
     if file.is_empty() {
         return Err(parts.malformed(1, "the program or library is missing"));
     }
-    parts.require_support(target)?;
+    target.supports(parts.provider.kind)?;
     let files = target.user_files(file)?;
     if files.is_empty() {
         return Err(ExpandError::NotFound { part: 1, message: no_file(file), similar: Vec::new() });
@@ -80,6 +83,11 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
                 let found = matching(file, pattern, target)?;
                 points.extend(found.iter().map(|(name, at)| point(name, PlaceName::Symbol, *at, 0)));
             }
+            Place::Line(source, line, column) => {
+                for (symbol, start, offset) in statements(file, source, line, column, target)? {
+                    points.push(point(&symbol, PlaceName::Line(source_text(&place)), start, offset));
+                }
+            }
             Place::Demangled(pattern) => {
                 let found = demangled(file, pattern, target)?;
                 points.extend(found.iter().map(|(name, at)| point(name, PlaceName::Demangled, *at, 0)));
@@ -108,6 +116,62 @@ fn place<'a>(parts: &Parts<'_>, text: &'a str, ret: bool) -> Result<Place<'a>, E
         return Err(parts.malformed(2, "a function returns as a whole: `uretprobe` takes no offset"));
     }
     Ok(Place::Function(name, offset))
+}
+
+/// `FILE@SOURCE:LINE`, `FILE@SOURCE:LINE:COLUMN`
+fn line<'a>(
+    parts: &Parts<'_>,
+    binary: &'a str,
+    numbers: &[&str],
+    ret: bool,
+) -> Result<(&'a str, Place<'a>), ExpandError> {
+    // The last one: paths of programs may have such characters of their own.
+    let (file, source) = binary.rsplit_once('@').unwrap_or((binary, ""));
+    if source.is_empty() {
+        return Err(parts.malformed(1, "the source file is missing after `@`"));
+    }
+    if ret {
+        return Err(parts.malformed(1, "a function returns as a whole: `uretprobe` takes no source line"));
+    }
+    let wanted = |part: usize, what: &str| match numbers.get(part - 2) {
+        None => Ok(None),
+        Some(text) => match number(text) {
+            Some(number) if number > 0 => Ok(Some(number)),
+            _ => Err(parts.malformed(part, format!("`{text}` is not a {what}"))),
+        },
+    };
+    let (line, column) = (wanted(2, "line number")?, wanted(3, "column")?);
+    match line {
+        Some(line) => Ok((file, Place::Line(source, line, column))),
+        None => Err(parts.wrong_count()),
+    }
+}
+
+fn source_text(place: &Place<'_>) -> String {
+    match place {
+        Place::Line(source, line, Some(column)) => format!("{source}:{line}:{column}"),
+        Place::Line(source, line, None) => format!("{source}:{line}"),
+        _ => String::new(),
+    }
+}
+
+/// The first statement of a line in each function that has code of it, as the function, its start and
+/// the offset in it.
+fn statements(
+    file: &UserFile,
+    source: &str,
+    line: u64,
+    column: Option<u64>,
+    target: &dyn Target,
+) -> Result<Vec<(String, u64, u64)>, ExpandError> {
+    let mut by_function: BTreeMap<u64, (String, u64)> = BTreeMap::new();
+    for address in target.source_line(file, source, line, column)?.addresses {
+        let Some(at) = target.user_place(file, address)? else { continue };
+        let (symbol, start) = function_around(file, at, target)?;
+        let first = by_function.entry(start).or_insert((symbol, at - start));
+        first.1 = first.1.min(at - start);
+    }
+    Ok(by_function.into_iter().map(|(start, (symbol, offset))| (symbol, start, offset)).collect())
 }
 
 /// The function that a place in a file is in, and where it starts; the place itself if none is known.
@@ -208,6 +272,32 @@ fn not_found(
             }
             (2, format!("there is no function `{text}` in {where_}"))
         }
+        Place::Line(source, line, column) => {
+            let mut known = LinePlaces::default();
+            for file in files {
+                let places = target.source_line(file, source, *line, *column)?;
+                known.file_known |= places.file_known;
+                known.others.extend(places.others);
+            }
+            if !known.file_known {
+                (1, format!("{where_} has no code of a source file `{source}`"))
+            } else if column.is_some() && known.others.iter().any(|(l, _)| l == line) {
+                known.others.retain(|(l, _)| l == line);
+                let shown = |(_, column): &(u64, u64)| {
+                    format!("uprobe:{}@{source}:{line}:{column}", files[0].shown_path)
+                };
+                close.extend(known.others.iter().map(shown));
+                (3, format!("no statement begins at column {} of line {line}", column.unwrap_or_default()))
+            } else {
+                let mut lines: Vec<u64> = known.others.iter().map(|(line, _)| *line).collect();
+                lines.dedup();
+                lines.sort_by_key(|other| (other.abs_diff(*line), *other));
+                lines.truncate(2);
+                let shown = |other: &u64| format!("uprobe:{}@{source}:{other}", files[0].shown_path);
+                close.extend(lines.iter().map(shown));
+                (2, format!("line {line} of `{source}` has no code in {where_}"))
+            }
+        }
         Place::Demangled(text) => {
             for file in files.iter().take(3) {
                 let functions = target.demangled_functions(file)?;
@@ -228,13 +318,6 @@ fn no_file(file: &str) -> String {
         format!("there is no file `{file}`")
     } else {
         format!("there is no program in PATH and no library `{file}`")
-    }
-}
-
-fn unsupported(what: &str) -> ExpandError {
-    ExpandError::Unsupported {
-        message: format!("{what} is not supported yet"),
-        help: Some("name the function by its symbol (`nm -D FILE` lists them) and an offset".into()),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn expand(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<Attac
     if name.is_empty() {
         return Err(parts.malformed(parts.texts.len(), "the probe's name is missing"));
     }
-    parts.require_support(target)?;
+    target.supports(parts.provider.kind)?;
     // Everything that is mapped may be of other kinds than programs, and vanish meanwhile.
     let everything = matches!(file, "" | "*");
     let files = if everything { target.mapped_files()? } else { target.user_files(file)? };

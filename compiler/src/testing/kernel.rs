@@ -311,6 +311,8 @@ impl<'a> Making<'a> {
             tracepoints: self.tracepoints,
             btf: Some(btf),
             functions: self.functions,
+            signatures: BTreeMap::new(),
+            source_lines: BTreeMap::new(),
             user_files: self.files,
             usdt_probes: self.static_probes,
             symbols: self.symbols.iter().cloned().collect(),

@@ -26,6 +26,8 @@ pub fn kernel() -> Frozen {
         btf: Some(types()),
         functions: ["do_exit", "oom_kill_process", "vfs_read", "vfs_write"].map(str::to_owned).to_vec(),
         usdt_probes: BTreeMap::from([("/usr/lib/libc.so.6".to_owned(), static_probes())]),
+        signatures: Default::default(),
+        source_lines: Default::default(),
         user_files: BTreeMap::from([("libc".to_owned(), (libc, functions))]),
         symbols: BTreeMap::new(),
     }

@@ -90,6 +90,8 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
         btf: None,
         functions: Vec::new(),
         usdt_probes: Default::default(),
+        signatures: Default::default(),
+        source_lines: Default::default(),
         user_files: BTreeMap::new(),
         symbols: BTreeMap::new(),
     };

@@ -52,6 +52,8 @@ fn lowered(source: &str) -> (Module, Plan) {
         btf: None,
         functions: Vec::new(),
         usdt_probes: Default::default(),
+        signatures: Default::default(),
+        source_lines: Default::default(),
         user_files: BTreeMap::new(),
         symbols: BTreeMap::new(),
     };

@@ -2,6 +2,7 @@
 
 use memql_compiler::attach::AttachPoint;
 use memql_compiler::btf::Btf;
+use memql_compiler::debug_info::{Parameter, Signature};
 use memql_compiler::target::{FactError, FieldForm, Target, TracepointField};
 
 /// The arguments of a point; nothing for one that has none or whose arguments nobody tells.
@@ -21,6 +22,9 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         AttachPoint::Fentry { function, exit, .. } => {
             function_arguments(target.btf()?, function, true, *exit)
         }
+        AttachPoint::Uprobe { path, file_offset, offset: 0, ret: false, .. } => {
+            Ok(target.user_signature(path, *file_offset)?.as_ref().map(parameters).unwrap_or_default())
+        }
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }
@@ -33,6 +37,15 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         | AttachPoint::Software { .. }
         | AttachPoint::Hardware { .. } => Ok(Vec::new()),
     }
+}
+
+/// What a function of a program takes, as its debug information has it.
+fn parameters(signature: &Signature) -> Vec<String> {
+    let line = |parameter: &Parameter| {
+        let of = signature.types.c_name(parameter.type_ref);
+        if parameter.name.is_empty() { of } else { format!("{of} {}", parameter.name) }
+    };
+    signature.parameters.iter().map(line).collect()
 }
 
 /// A field of a tracepoint's record, as its format file declares it.

@@ -4,7 +4,7 @@
 //! rather than expanded: clocks by their units, perf events without counts, and functions of programs
 //! under all of their names.
 
-use memql_compiler::attach::AttachPoint;
+use memql_compiler::attach::{AttachPoint, PlaceName, ProgramKind};
 use memql_compiler::providers::glob::{is_pattern, matches};
 use memql_compiler::providers::perf_events::{HARDWARE, PerfEvent, SOFTWARE};
 use memql_compiler::providers::{ExpandError, Provider, expand_parts};
@@ -125,11 +125,20 @@ fn functions(provider: &Provider, parts: &[String], target: &dyn Target) -> Resu
             Err(error) => return Err(error.into()),
         };
         let names = names.into_iter().filter(|(name, _)| matches(function, name));
-        found.extend(names.map(|(name, _)| format!("{}:{}:{name}", provider.name, file.shown_path)));
+        found.extend(names.map(|(symbol, file_offset)| AttachPoint::Uprobe {
+            path: file.path.clone(),
+            shown_path: file.shown_path.clone(),
+            symbol,
+            named: PlaceName::Symbol,
+            file_offset,
+            offset: 0,
+            ret: provider.kind == ProgramKind::Uretprobe,
+            skip: 0,
+        }));
     }
     if found.is_empty() {
         // Says which part is wrong.
         return expanded(provider, &[file.clone(), function.to_owned()], target);
     }
-    Ok(found.into_iter().map(|text| Listed { text, point: None }).collect())
+    Ok(found.into_iter().map(|point| Listed { text: point.to_string(), point: Some(point) }).collect())
 }

@@ -82,6 +82,8 @@ fn target() -> Frozen {
         btf: Some(btf()),
         functions: vec!["oom_badness".into(), "oom_kill_process".into()],
         usdt_probes: Default::default(),
+        signatures: Default::default(),
+        source_lines: Default::default(),
         user_files: BTreeMap::from([("libc".into(), (libc, functions.to_vec()))]),
         symbols: BTreeMap::new(),
     }
@@ -195,7 +197,7 @@ fn what_cannot_be_told_is_said_and_the_rest_is_listed() {
         left_out,
         [
             "`rawtracepoint` is left out: this kernel has no BTF",
-            "`fentry` is left out: this kernel has no BTF"
+            "`fentry` is left out: this kernel has no fentry and fexit"
         ]
     );
     let no_types = Frozen { btf: None, ..super::tests::target() };

@@ -71,6 +71,18 @@ impl SymbolTables {
         Ok(found)
     }
 
+    /// The address, as the file has it, of an offset in the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn address_at(&self, path: &str, offset: u64) -> Result<Option<u64>, FactError> {
+        let symbols = self.of(path, path)?;
+        let within = |s: &&Segment| offset >= s.offset && offset - s.offset < s.size;
+        let mut found = symbols.segments.iter().filter(within);
+        let segment = found.clone().find(|s| s.code).or_else(|| found.next());
+        Ok(segment.and_then(|s| s.address.checked_add(offset - s.offset)))
+    }
+
     /// Where an address of the program lies in its file.
     ///
     /// # Errors

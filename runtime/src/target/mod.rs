@@ -6,6 +6,7 @@
 //! format       tracepoint format files
 //! functions    kernel functions and addresses (tracefs, kallsyms)
 //! files        programs and libraries by name, as the traced process sees them
+//! dwarf        what debug information says of programs and libraries
 //! elf          functions of programs and libraries
 //! usdt         static probes of programs and libraries
 //! kinds        which kinds of probes can be attached
@@ -13,15 +14,17 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
+use memql_compiler::debug_info::{DebugTypes, LinePlaces, Signature, TypeRef};
 use memql_compiler::target::{
     Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile,
 };
 use memql_compiler::usdt::UsdtNote;
 
+mod dwarf;
 mod elf;
 mod features;
 mod files;
@@ -29,6 +32,7 @@ mod format;
 mod functions;
 mod kernel_btf;
 mod kinds;
+mod mapped;
 mod tracefs;
 mod usdt;
 
@@ -60,6 +64,7 @@ pub struct Running {
     functions: KernelFunctions,
     kinds: RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
     symbols: elf::SymbolTables,
+    debug_info: dwarf::DebugInfo,
 }
 
 impl Running {
@@ -76,6 +81,7 @@ impl Running {
             functions: KernelFunctions::default(),
             kinds: RefCell::default(),
             symbols: elf::SymbolTables::default(),
+            debug_info: dwarf::DebugInfo::default(),
         }
     }
 
@@ -98,6 +104,11 @@ impl Running {
         refusals.sort();
         refusals.dedup();
         refusals
+    }
+
+    /// With more folders to look for files of debug information in, before those of the system.
+    pub fn debug_folders(self, folders: &[PathBuf]) -> Running {
+        Running { debug_info: dwarf::DebugInfo::with_folders(folders), ..self }
     }
 
     /// The functions that can be traced are those of this file, in the form of ftrace's
@@ -191,6 +202,32 @@ impl Target for Running {
 
     fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
         self.symbols.code(path, offset, length)
+    }
+
+    fn source_line(
+        &self,
+        file: &UserFile,
+        source: &str,
+        line: u64,
+        column: Option<u64>,
+    ) -> Result<LinePlaces, FactError> {
+        self.debug_info.line(file, source, line, column)
+    }
+
+    fn user_signature(&self, path: &str, entry: u64) -> Result<Option<Signature>, FactError> {
+        match self.symbols.address_at(path, entry)? {
+            Some(address) => self.debug_info.signature(path, address),
+            None => Ok(None),
+        }
+    }
+
+    fn user_type(
+        &self,
+        path: &str,
+        keyword: &str,
+        name: &str,
+    ) -> Result<Option<(DebugTypes, TypeRef)>, FactError> {
+        self.debug_info.type_named(path, keyword, name)
     }
 
     fn user_place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError> {
