@@ -119,16 +119,17 @@ impl Layout<'_> {
         let next = self.tokens[index].part;
         let previous = index.checked_sub(1).map(|i| self.tokens[i].part);
         let after_shebang = index == 1 && self.source[self.tokens[0].start..].starts_with("#!");
-        let ends = previous.is_none() || after_shebang || previous.is_some_and(|p| self.ends_line(p, next));
+        let ends = previous.is_none() || after_shebang || previous.is_some_and(|p| self.ends_line(p, next, gap));
         let opens = previous == Some(Part::OpenBrace);
+        let closes = matches!(next, Part::CloseBrace | Part::CloseBody);
         let indent = match next {
-            Part::CloseBrace if ends => (self.depth() - 1) * INDENT,
+            Part::CloseBrace | Part::CloseBody if ends => (self.depth() - 1) * INDENT,
             Part::OpenBrace | Part::Else | Part::CloseParen => self.depth() * INDENT,
             _ if ends || self.begins_line_of_head(previous, next) => self.depth() * INDENT,
             _ => (self.depth() + 1) * INDENT,
         };
         // A comment before a block's end still belongs to the block.
-        let pieces_indent = if next == Part::CloseBrace && ends { indent + INDENT } else { indent };
+        let pieces_indent = if closes && ends { indent + INDENT } else { indent };
         let mut first = true;
         let mut own_line = false;
         for piece in &gap.pieces {
@@ -136,7 +137,7 @@ impl Layout<'_> {
             own_line = self.piece(piece, pieces_indent, paragraph) || own_line;
             first = false;
         }
-        let paragraph = gap.breaks > 1 && next != Part::CloseBrace && !(opens && gap.pieces.is_empty());
+        let paragraph = gap.breaks > 1 && !closes && !(opens && gap.pieces.is_empty());
         let stays_behind_comment = own_line && gap.breaks == 0 && !self.at_line_start();
         if ends && !stays_behind_comment {
             self.new_line(paragraph);
@@ -177,7 +178,7 @@ impl Layout<'_> {
                 self.open.push(if one_line { Open::OneLine } else { Open::Lines });
             }
             Part::OpenParen | Part::OpenCall | Part::OpenBracket => self.open.push(Open::Group),
-            Part::CloseBrace | Part::CloseParen | Part::CloseCast | Part::CloseBracket => {
+            Part::CloseBrace | Part::CloseBody | Part::CloseParen | Part::CloseCast | Part::CloseBracket => {
                 self.open.pop();
             }
             Part::Word
@@ -188,6 +189,7 @@ impl Layout<'_> {
             | Part::Pointer
             | Part::TypeColon
             | Part::Comma
+            | Part::EntryComma
             | Part::PointComma
             | Part::Semicolon
             | Part::OpenSlash
@@ -210,12 +212,13 @@ impl Layout<'_> {
     }
 
     /// Whether a line ends between two tokens whatever the source has there: a statement or an item is over.
-    fn ends_line(&self, previous: Part, next: Part) -> bool {
+    fn ends_line(&self, previous: Part, next: Part, gap: &Gap<'_>) -> bool {
         if self.open.last().is_some_and(|open| *open != Open::Lines) {
             return false;
         }
         match (previous, next) {
-            (Part::OpenBrace, _) | (_, Part::CloseBrace) => true,
+            (Part::OpenBrace, _) | (_, Part::CloseBrace | Part::CloseBody) => true,
+            (Part::EntryComma, _) | (Part::CloseBody, Part::Word) => gap.breaks > 0 || gap.pieces.iter().any(|piece| piece.breaks > 0),
             (Part::Semicolon, next) => next != Part::Semicolon,
             (Part::CloseBrace, next) => {
                 matches!(next, Part::Word | Part::Prefix | Part::OpenParen | Part::OpenBrace)
@@ -245,8 +248,8 @@ impl Layout<'_> {
             width += self.source[token.start..token.end].chars().count();
             match token.part {
                 Part::OpenBrace => nesting += 1,
-                Part::CloseBrace if nesting == 0 => return width <= WIDTH,
-                Part::CloseBrace => nesting -= 1,
+                Part::CloseBrace | Part::CloseBody if nesting == 0 => return width <= WIDTH,
+                Part::CloseBrace | Part::CloseBody => nesting -= 1,
                 _ if width > WIDTH => return false,
                 _ => {}
             }
@@ -258,7 +261,7 @@ impl Layout<'_> {
     fn blank_before(&self, index: usize) -> bool {
         let (previous, next) = (self.tokens[index - 1], self.tokens[index]);
         match (previous.part, next.part) {
-            (Part::OpenBrace, Part::CloseBrace) => false,
+            (Part::OpenBrace, Part::CloseBrace | Part::CloseBody) => false,
             // `- -1` is not `--1`, nor `& &$x` a logical and.
             (Part::Prefix, Part::Prefix) => {
                 let joined = &self.source[previous.start..previous.end];
@@ -281,6 +284,7 @@ impl Layout<'_> {
                 | Part::CloseBracket
                 | Part::CloseSlash
                 | Part::Comma
+                | Part::EntryComma
                 | Part::PointComma
                 | Part::Semicolon
                 | Part::Postfix
@@ -321,6 +325,7 @@ fn may_begin_line(next: Part) -> bool {
         Part::OpenBrace
             | Part::Else
             | Part::Comma
+            | Part::EntryComma
             | Part::PointComma
             | Part::Semicolon
             | Part::Postfix

@@ -32,11 +32,15 @@ pub(super) enum Part {
     /// The colon before a type.
     TypeColon,
     Comma,
+    /// Between the values of an enumeration.
+    EntryComma,
     /// Between attach points.
     PointComma,
     Semicolon,
     OpenBrace,
     CloseBrace,
+    /// The end of a record's members, which a name may follow.
+    CloseBody,
     /// A parenthesis that groups.
     OpenParen,
     /// A parenthesis behind a function's name.
@@ -82,6 +86,7 @@ fn collect(pair: Pair<'_, Rule>, within: Rule, tokens: &mut Vec<Token>) {
 fn part(rule: Rule, within: Rule) -> Part {
     match (rule, within) {
         (Rule::open_brace, _) => Part::OpenBrace,
+        (Rule::close_brace, Rule::c_body) => Part::CloseBody,
         (Rule::close_brace, _) => Part::CloseBrace,
         (
             Rule::open_paren,
@@ -96,8 +101,10 @@ fn part(rule: Rule, within: Rule) -> Part {
         (Rule::close_slash, _) => Part::CloseSlash,
         (Rule::semicolon, _) => Part::Semicolon,
         (Rule::comma, Rule::probe) => Part::PointComma,
+        (Rule::comma, Rule::c_values) => Part::EntryComma,
+        (Rule::c_params, _) => Part::Postfix,
         (Rule::comma, _) => Part::Comma,
-        (Rule::colon, Rule::let_stmt | Rule::option) => Part::TypeColon,
+        (Rule::colon, Rule::let_stmt | Rule::option | Rule::fact_field | Rule::test_memory) => Part::TypeColon,
         (Rule::field_op | Rule::dots, _) => Part::Tight,
         (Rule::pointer, _) => Part::Pointer,
         (Rule::increment_after | Rule::decrement_after, _) => Part::Postfix,
