@@ -119,7 +119,8 @@ impl Layout<'_> {
         let next = self.tokens[index].part;
         let previous = index.checked_sub(1).map(|i| self.tokens[i].part);
         let after_shebang = index == 1 && self.source[self.tokens[0].start..].starts_with("#!");
-        let ends = previous.is_none() || after_shebang || previous.is_some_and(|p| self.ends_line(p, next, gap));
+        let ends =
+            previous.is_none() || after_shebang || previous.is_some_and(|p| self.ends_line(p, next, gap));
         let opens = previous == Some(Part::OpenBrace);
         let closes = matches!(next, Part::CloseBrace | Part::CloseBody);
         let indent = match next {
@@ -218,7 +219,9 @@ impl Layout<'_> {
         }
         match (previous, next) {
             (Part::OpenBrace, _) | (_, Part::CloseBrace | Part::CloseBody) => true,
-            (Part::EntryComma, _) | (Part::CloseBody, Part::Word) => gap.breaks > 0 || gap.pieces.iter().any(|piece| piece.breaks > 0),
+            (Part::EntryComma, _) | (Part::CloseBody, Part::Word) => {
+                gap.breaks > 0 || gap.pieces.iter().any(|piece| piece.breaks > 0)
+            }
             (Part::Semicolon, next) => next != Part::Semicolon,
             (Part::CloseBrace, next) => {
                 matches!(next, Part::Word | Part::Prefix | Part::OpenParen | Part::OpenBrace)

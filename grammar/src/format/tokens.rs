@@ -104,7 +104,9 @@ fn part(rule: Rule, within: Rule) -> Part {
         (Rule::comma, Rule::c_values) => Part::EntryComma,
         (Rule::c_params, _) => Part::Postfix,
         (Rule::comma, _) => Part::Comma,
-        (Rule::colon, Rule::let_stmt | Rule::option | Rule::fact_field | Rule::test_memory) => Part::TypeColon,
+        (Rule::colon, Rule::let_stmt | Rule::option | Rule::fact_field | Rule::test_memory) => {
+            Part::TypeColon
+        }
         (Rule::field_op | Rule::dots, _) => Part::Tight,
         (Rule::pointer, _) => Part::Pointer,
         (Rule::increment_after | Rule::decrement_after, _) => Part::Postfix,
