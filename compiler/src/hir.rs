@@ -140,13 +140,13 @@ pub enum StmtKind {
     },
     /// `@map[key] op= value`: `+=` and `-=` are atomic on shared maps, others read, compute and write.
     UpdateMap {
-        /// The map; its value is an integer.
+        /// The map; its value is an integer, or a pointer that is added to.
         map: MapId,
         /// A key of its type.
         key: Option<Expr>,
         /// The operator.
         op: BinaryOp,
-        /// The operand, of the map's value type (a shift count has its own type).
+        /// The operand, of the map's value type (a shift count has its own type, a pointer's is in bytes).
         value: Expr,
     },
     /// `@map[key] = count()`, `= sum(x)`, `= hist(x)`...: which one is the map's value type.

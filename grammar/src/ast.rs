@@ -441,7 +441,7 @@ pub enum ExprKind {
         /// The index.
         index: Box<Expr>,
     },
-    /// `-x`, `!x`, `~x`, `*x`, `&x`
+    /// `-x`, `!x`, `~x`, `*x`, `&x`, `comptime x`
     Unary {
         /// The operator.
         op: UnaryOp,
@@ -466,12 +466,12 @@ pub enum ExprKind {
         /// Right-hand side.
         right: Box<Expr>,
     },
-    /// `cond ? a : b`
+    /// `cond ? a : b`, `cond ?: b`, and `if (cond) { a } else { b }` as a value
     Ternary {
         /// The condition.
         cond: Box<Expr>,
-        /// The value when it is not zero.
-        then: Box<Expr>,
+        /// The value when it is not zero; the condition's own if there is none.
+        then: Option<Box<Expr>>,
         /// The value when it is.
         otherwise: Box<Expr>,
     },
@@ -512,6 +512,8 @@ pub enum UnaryOp {
     Deref,
     /// `&`
     AddressOf,
+    /// `comptime`: the value must be known when the script is compiled.
+    Comptime,
 }
 
 /// Infix operators.

@@ -237,6 +237,8 @@ fn word(rule: Rule) -> Word {
         | Rule::bit_not
         | Rule::dereference
         | Rule::address_of
+        | Rule::comptime
+        | Rule::if_expr
         | Rule::positional
         | Rule::positional_count => Expression,
 
@@ -368,6 +370,7 @@ fn word(rule: Rule) -> Word {
         | Rule::attach_path
         | Rule::attach_path_rest
         | Rule::attach_path_char
+        | Rule::provider_char
         | Rule::attach_quoted
         | Rule::attach_word => Nothing,
         // Silent rules: pest never reports them.

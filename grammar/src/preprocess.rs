@@ -225,6 +225,7 @@ impl<'s> Reader<'s> {
                     UnaryOp::Not => i128::from(value == 0),
                     UnaryOp::Neg => -value,
                     UnaryOp::BitNot => !value,
+                    UnaryOp::Comptime => value,
                     UnaryOp::Deref | UnaryOp::AddressOf => return None,
                 }
             }

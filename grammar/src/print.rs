@@ -271,7 +271,7 @@ impl Printer {
             }
             ExprKind::Ternary { cond, then, otherwise } => self.node("ternary", span, |p| {
                 p.expr(cond);
-                p.expr(then);
+                then.iter().for_each(|then| p.expr(then));
                 p.expr(otherwise);
             }),
             ExprKind::Cast { ty, operand } => self.node("cast", span, |p| {
@@ -325,6 +325,7 @@ fn unary_operator(op: UnaryOp) -> &'static str {
         UnaryOp::BitNot => "~",
         UnaryOp::Deref => "*",
         UnaryOp::AddressOf => "&",
+        UnaryOp::Comptime => "comptime",
     }
 }
 

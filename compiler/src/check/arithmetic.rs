@@ -167,6 +167,7 @@ impl Checker<'_> {
             UnaryOp::Neg | UnaryOp::BitNot => self.negate(op, operand, span),
             UnaryOp::AddressOf => self.address_of(operand, span),
             UnaryOp::Deref => self.deref(operand, span),
+            UnaryOp::Comptime => self.comptime(operand, span),
         }
     }
 
@@ -285,7 +286,7 @@ pub(crate) fn result_type(op: BinaryOp, a: &Expr, b: &Expr) -> Type {
 }
 
 /// Whether leaving an expression out changes nothing.
-fn without_effect(expr: &Expr) -> bool {
+pub(crate) fn without_effect(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Int(_)
         | ExprKind::Text(_)

@@ -107,6 +107,14 @@ impl Checker<'_> {
         let known = self.map_facts(&name.text).value;
         // A map that nothing was assigned to yet counts as zero.
         let current_ty = known.as_ref().map(|l| l.shape.ty()).unwrap_or(Type::Int { bits: 8, signed: true });
+        if let (Type::Ptr { to, .. }, BinaryOp::Add | BinaryOp::Sub) = (&current_ty, op)
+            && super::arithmetic::is_integer(&value.ty)
+        {
+            // In units of what is pointed to, as for variables.
+            let value = self.scaled(value, i128::from(to.size().max(1)), span)?;
+            self.learn_map(name, Some(Shape::Known(current_ty)), span);
+            return Some(StmtKind::UpdateMap { map, key, op, value });
+        }
         if !super::arithmetic::is_integer(&current_ty) {
             let first = known.map_or(span, |l| l.span);
             return self.fail(|| maps::not_updatable(name, &current_ty, span, first));

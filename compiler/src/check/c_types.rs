@@ -419,6 +419,7 @@ impl Definer {
                     UnaryOp::Neg => Some(-value),
                     UnaryOp::BitNot => Some(!value),
                     UnaryOp::Not => Some(i128::from(value == 0)),
+                    UnaryOp::Comptime => Some(value),
                     UnaryOp::Deref | UnaryOp::AddressOf => None,
                 }
             }

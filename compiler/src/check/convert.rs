@@ -111,14 +111,29 @@ impl Checker<'_> {
                 Some(Expr { kind: ExprKind::Tuple(items?), ty: to.clone(), span: value.span })
             }
             ExprKind::Tuple(items) => {
-                let mut named: Vec<Option<Expr>> = items.into_iter().map(Some).collect();
+                // What is written first happens first, in whatever order the record keeps it.
+                let (mut kept, mut named) = (Vec::new(), Vec::with_capacity(items.len()));
+                for item in items {
+                    if super::arithmetic::without_effect(&item) {
+                        named.push(Some(item));
+                    } else {
+                        let (stmt, held) = self.hold(item);
+                        kept.push(stmt);
+                        named.push(Some(held));
+                    }
+                }
                 let mut ordered = Vec::with_capacity(fields.len());
                 for field in fields {
                     let at = from.iter().position(|f| f.name.is_some() && f.name == field.name)?;
                     let item = named.get_mut(at)?.take()?;
                     ordered.push(self.implicit(item, &field.ty)?);
                 }
-                Some(Expr { kind: ExprKind::Tuple(ordered), ty: to.clone(), span: value.span })
+                let record = Expr { kind: ExprKind::Tuple(ordered), ty: to.clone(), span: value.span };
+                if kept.is_empty() {
+                    return Some(record);
+                }
+                let (ty, span) = (to.clone(), value.span);
+                Some(Expr { kind: ExprKind::Block(kept, Box::new(record)), ty, span })
             }
             _ if same_order => Some(cast_to(value, to)),
             _ => None,
@@ -174,6 +189,28 @@ impl Checker<'_> {
                 Some(Expr { span, ..cast_to(value, &to) })
             }
             Type::Array { elem, .. } if from_scalar && value.ty.size() == to.size() && int_bits(elem) > 0 => {
+                Some(Expr { span, ..cast_to(value, &to) })
+            }
+            // A literal is as wide as the array wants it.
+            Type::Array { elem, .. }
+                if constant::is_literal(&value) && int_bits(elem) > 0 && to.size() <= 8 =>
+            {
+                match to.size() {
+                    bytes @ (1 | 2 | 4 | 8) => {
+                        let signed = value.ty.is_signed();
+                        let value = self.convert(value, &Type::Int { bits: bytes as u8 * 8, signed })?;
+                        Some(Expr { span, ..cast_to(value, &to) })
+                    }
+                    _ => self.fail(|| types::cast_size(&value, &to, span)),
+                }
+            }
+            // The text with its NULs, byte by byte.
+            Type::Array { elem, .. }
+                if matches!(value.ty, Type::Str { .. }) && int_bits(elem) == 8 =>
+            {
+                if value.ty.size() != to.size() {
+                    return self.fail(|| types::cast_size(&value, &to, span));
+                }
                 Some(Expr { span, ..cast_to(value, &to) })
             }
             Type::Array { .. } if from_scalar => self.fail(|| types::cast_size(&value, &to, span)),

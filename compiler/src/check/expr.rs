@@ -7,7 +7,7 @@ use super::shape::Shape;
 use super::type_expr::MAX_VALUE_BYTES;
 use super::{Checker, constant};
 use crate::diagnostic::similar;
-use crate::hir::{Expr, ExprKind};
+use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Var};
 use crate::types::{TupleField, Type};
 
 impl Checker<'_> {
@@ -30,7 +30,8 @@ impl Checker<'_> {
             Ast::Unary { op, operand } => self.unary(*op, operand, span),
             Ast::IncDec { place, increment, postfix } => self.inc_dec(place, *increment, *postfix, span),
             Ast::Binary { op, left, right } => self.binary(*op, left, right, span),
-            Ast::Ternary { cond, then, otherwise } => self.ternary(cond, then, otherwise, span),
+            Ast::Ternary { cond, then: Some(then), otherwise } => self.ternary(cond, then, otherwise, span),
+            Ast::Ternary { cond, then: None, otherwise } => self.or_else(cond, otherwise, span),
             Ast::Cast { ty, operand } => self.cast(ty, operand, span),
             Ast::Tuple(fields) => self.tuple(fields, span),
             Ast::Block(block) => self.block_value(block, span),
@@ -163,6 +164,49 @@ impl Checker<'_> {
         let then = Box::new(self.implicit(a, &ty)?);
         let otherwise = Box::new(self.implicit(b, &ty)?);
         Some(Expr { kind: ExprKind::Ternary { cond: Box::new(cond), then, otherwise }, ty, span })
+    }
+
+    /// `a ?: b`: `a` unless that is zero, evaluated once.
+    fn or_else(&mut self, cond: &ast::Expr, otherwise: &ast::Expr, span: Span) -> Option<Expr> {
+        let value = self.stored_value(cond);
+        let truth = value.as_ref().and_then(constant::truth_of);
+        let b = self.unless_dead(truth == Some(true), |checker| checker.stored_value(otherwise));
+        match truth {
+            Some(true) => return value.map(|value| Expr { span, ..value }),
+            Some(false) => return b.map(|b| Expr { span, ..b }),
+            None => {}
+        }
+        let (value, b) = (value?, b?);
+        if !value.ty.is_scalar() {
+            return self.fail(|| types::bad_condition(&value));
+        }
+        let Some(joined) = Shape::of(&value).join(&Shape::of(&b)) else {
+            return self.fail(|| types::ternary_mismatch(&value, &b));
+        };
+        let ty = joined.ty();
+        let (kept, held) = self.hold(value);
+        let then = Box::new(self.implicit(held.clone(), &ty)?);
+        let otherwise = Box::new(self.implicit(b, &ty)?);
+        let kind = ExprKind::Ternary { cond: Box::new(held), then, otherwise };
+        let chosen = Expr { kind, ty: ty.clone(), span };
+        Some(Expr { kind: ExprKind::Block(vec![kept], Box::new(chosen)), ty, span })
+    }
+
+    /// Keeps a value in a variable that no script can name: the statement that does, and the variable.
+    pub(crate) fn hold(&mut self, value: Expr) -> (Stmt, Expr) {
+        let (ty, span) = (value.ty.clone(), value.span);
+        let var = self.probe.vars.push(Var { name: "$".to_owned(), ty: ty.clone() });
+        let held = Expr { kind: ExprKind::Var(var), ty, span };
+        (Stmt { kind: StmtKind::AssignVar { var, value }, span }, held)
+    }
+
+    /// `comptime x`: a constant.
+    pub(crate) fn comptime(&mut self, operand: &ast::Expr, span: Span) -> Option<Expr> {
+        let value = self.stored_value(operand)?;
+        if constant::truth_of(&value).is_none() {
+            return self.fail(|| types::not_comptime(&value));
+        }
+        Some(Expr { span, ..value })
     }
 
     /// `{ ...; x }`

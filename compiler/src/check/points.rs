@@ -226,7 +226,18 @@ fn substitute(checker: &Checker<'_>, spec: &AttachSpec) -> Result<AttachSpec, Bo
     for part in &spec.parts {
         parts.push(Name { text: substitute_part(checker, part)?, span: part.span });
     }
-    Ok(AttachSpec { parts, span: spec.span })
+    if !spec.parts.first().is_some_and(|provider| provider.text.contains('$')) {
+        return Ok(AttachSpec { parts, span: spec.span });
+    }
+    // A parameter at the start may be a whole attach point, colons and all.
+    let text = parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join(":");
+    match memql_grammar::parse_attach_spec(&text) {
+        Ok(whole) => {
+            let part = |part: Name| Name { text: part.text, span: spec.span };
+            Ok(AttachSpec { parts: whole.parts.into_iter().map(part).collect(), span: spec.span })
+        }
+        Err(_) => Err(Box::new(errors::no_attach_point(&text, spec.span))),
+    }
 }
 
 fn substitute_part(checker: &Checker<'_>, part: &Name) -> Result<String, Box<Diagnostic>> {

@@ -224,6 +224,8 @@ impl Checker<'_> {
                 Some(ReportExpr { kind: ReportExprKind::Binary(*op, Box::new(a), Box::new(b)), ty })
             }
             Ast::Ternary { cond, then, otherwise } => {
+                // Nothing in a report has an effect: `a ?: b` may look at `a` twice.
+                let then = then.as_ref().unwrap_or(cond);
                 let cond = self.report_condition(element, cond);
                 let (a, b) = (self.report_expr(element, then), self.report_expr(element, otherwise));
                 let (cond, a, b) = (cond?, a?, b?);
@@ -384,7 +386,7 @@ fn mentions(element: &Element<'_>, expr: &AstExpr) -> bool {
         Ast::IncDec { place, .. } => mentions(element, place),
         Ast::Binary { left, right, .. } => mentions(element, left) || mentions(element, right),
         Ast::Ternary { cond, then, otherwise } => {
-            [cond, then, otherwise].into_iter().any(|e| mentions(element, e))
+            [cond, otherwise].into_iter().chain(then).any(|e| mentions(element, e))
         }
         Ast::Tuple(fields) => fields.iter().any(|f| mentions(element, &f.value)),
         Ast::Int(_)

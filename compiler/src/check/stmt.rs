@@ -71,7 +71,7 @@ impl Checker<'_> {
     fn expr_stmt(&mut self, expr: &AstExpr) -> Option<StmtKind> {
         match &expr.kind {
             Ast::Call { name, args } => self.call_stmt(name, args, expr.span),
-            Ast::Ternary { cond, then, otherwise } if self.is_effect(then) || self.is_effect(otherwise) => {
+            Ast::Ternary { cond, then: Some(then), otherwise } if self.is_effect(then) || self.is_effect(otherwise) => {
                 let cond = self.condition(cond);
                 let truth = cond.as_ref().and_then(constant::truth_of);
                 let a = self.unless_dead(truth == Some(false), |checker| checker.expr_stmt(then));
@@ -125,7 +125,9 @@ impl Checker<'_> {
     fn is_effect(&self, expr: &AstExpr) -> bool {
         match &expr.kind {
             Ast::Call { name, .. } => super::functions::find(&name.text).is_some_and(|e| !e.has_value()),
-            Ast::Ternary { then, otherwise, .. } => self.is_effect(then) || self.is_effect(otherwise),
+            Ast::Ternary { then, otherwise, .. } => {
+                then.as_ref().is_some_and(|then| self.is_effect(then)) || self.is_effect(otherwise)
+            }
             Ast::Block(block) => block.value.as_ref().is_none_or(|value| self.is_effect(value)),
             _ => false,
         }

@@ -116,6 +116,15 @@ impl Checker<'_> {
         self.sized_type(ty, None)
     }
 
+    /// The type of an enumerator that stands where a type may stand too; nothing for names of types.
+    pub(crate) fn enumerator_as_type(&mut self, ty: &TypeExpr) -> Option<Type> {
+        let (TypeBase::Named(name), []) = (&ty.base, ty.modifiers.as_slice()) else { return None };
+        if integer_named(&name.text).is_some() || self.kernel_typedef(&name.text).is_some() {
+            return None;
+        }
+        self.enumerator(&name.text).map(|(_, ty)| ty)
+    }
+
     /// The type of an expression that is not evaluated.
     pub(crate) fn type_of_expr(&mut self, expr: &ast::Expr) -> Option<Type> {
         Some(self.unevaluated(expr)?.ty)
@@ -191,7 +200,10 @@ impl Checker<'_> {
                     }
                 }
             }
-            TypeBase::Typeof(ty) => Some((self.type_of(ty)?, modifiers)),
+            TypeBase::Typeof(ty) => match self.enumerator_as_type(ty) {
+                Some(ty) => Some((ty, modifiers)),
+                None => Some((self.type_of(ty)?, modifiers)),
+            },
             TypeBase::TypeofExpr(expr) => Some((self.type_of_expr(expr)?, modifiers)),
             TypeBase::Struct(n) => Some((self.kernel_struct(n, false)?, modifiers)),
             TypeBase::Union(n) => Some((self.kernel_struct(n, true)?, modifiers)),

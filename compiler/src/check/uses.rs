@@ -136,7 +136,7 @@ impl Uses {
             }
             ExprKind::Ternary { cond, then, otherwise } => {
                 self.expr(cond, false);
-                self.expr(then, kept);
+                then.iter().for_each(|then| self.expr(then, kept));
                 self.expr(otherwise, kept);
             }
             ExprKind::Cast { ty, operand } => {
@@ -163,7 +163,7 @@ impl Uses {
     }
 
     fn ident(&mut self, name: &str, kept: bool) {
-        match name {
+        match super::functions::without_prefix(name) {
             "args" => self.all_fields = true,
             "retval" => self.typed_values = true,
             "probe" | "func" => {
@@ -172,7 +172,7 @@ impl Uses {
             }
             "uaddr" => self.file = true,
             "ustack" => self.user_addresses = true,
-            _ => self.typed_values |= argument_number(name).is_some(),
+            name => self.typed_values |= argument_number(name).is_some(),
         }
     }
 }

@@ -68,7 +68,10 @@ impl Extent {
             }
             ExprKind::IncDec { place, .. } => self.with([&**place]),
             ExprKind::Binary { left, right, .. } => self.with([&**left, &**right]),
-            ExprKind::Ternary { cond, then, otherwise } => self.with([&**cond, &**then, &**otherwise]),
+            ExprKind::Ternary { cond, then, otherwise } => {
+                self.with([&**cond, &**otherwise]);
+                self.with(then.as_deref());
+            }
             ExprKind::Tuple(fields) => self.with(fields.iter().map(|f| &f.value)),
             ExprKind::Block(block) => self.with_block(block),
             ExprKind::Type(ty) => self.with_type(ty),

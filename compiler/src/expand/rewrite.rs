@@ -286,7 +286,7 @@ impl<'s> Rewriter<'s> {
             }
             ExprKind::Ternary { cond, then, otherwise } => ExprKind::Ternary {
                 cond: self.boxed(cond),
-                then: self.boxed(then),
+                then: then.as_ref().map(|then| self.boxed(then)),
                 otherwise: self.boxed(otherwise),
             },
             ExprKind::Cast { ty, operand } => {

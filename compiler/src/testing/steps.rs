@@ -59,7 +59,7 @@ fn is_comparison(op: BinaryOp) -> bool {
 fn truth(condition: &Expr) -> Expr {
     let span = condition.span;
     let int = |value| Box::new(Expr { kind: ExprKind::Int(value), span });
-    let kind = ExprKind::Ternary { cond: Box::new(condition.clone()), then: int(1), otherwise: int(0) };
+    let kind = ExprKind::Ternary { cond: Box::new(condition.clone()), then: Some(int(1)), otherwise: int(0) };
     let format = Expr { kind: ExprKind::Str(StrLit { bytes: b"%d".to_vec(), span }), span };
     call("printf", vec![format, Expr { kind, span }], span)
 }

@@ -28,7 +28,9 @@ impl Builder {
         let span = self.span_of(&pair);
         let parts = Children::of(pair)
             .map(|part| match part.as_rule() {
-                Rule::provider | Rule::binary_provider => self.name_of(&part),
+                Rule::provider | Rule::binary_provider => {
+                    Name { text: part.as_str().to_owned(), span: self.span_of(&part) }
+                }
                 _ => self.attach_part(part),
             })
             .collect();

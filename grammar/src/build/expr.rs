@@ -33,7 +33,8 @@ static PRECEDENCE: LazyLock<PrattParser<Rule>> = LazyLock::new(|| {
             | Op::prefix(Rule::not)
             | Op::prefix(Rule::bit_not)
             | Op::prefix(Rule::dereference)
-            | Op::prefix(Rule::address_of))
+            | Op::prefix(Rule::address_of)
+            | Op::prefix(Rule::comptime))
         .op(Op::postfix(Rule::increment_after)
             | Op::postfix(Rule::decrement_after)
             | Op::postfix(Rule::field)
@@ -44,26 +45,31 @@ impl Builder {
     /// An expression: `operation (? expr : operation)*`.
     pub(super) fn expr(&self, pair: Pair<'_, Rule>) -> Expr {
         let at = self.span_of(&pair);
-        let children: Vec<Pair<'_, Rule>> = Children::of(pair)
-            .filter(|child| matches!(child.as_rule(), Rule::operation | Rule::expr))
-            .collect();
+        let children: Vec<Pair<'_, Rule>> = Children::of(pair).collect();
         // One level for itself, and one for each `?`.
-        let levels = 1 + children.len() / 2;
-        self.deeper(levels, at, || self.ternary_chain(children)).unwrap_or_else(|| stand_in(at))
+        let levels = children.iter().filter(|child| child.as_rule() == Rule::question).count();
+        self.deeper(1 + levels, at, || self.ternary_chain(children)).unwrap_or_else(|| stand_in(at))
     }
 
-    /// Folds `[a, b, c, d, e]`, which is `a ? b : c ? d : e`, from the right.
+    /// Folds `a ? b : c ? d : e` from the right; `a ?: c` has nothing between `?` and `:`.
     fn ternary_chain(&self, pairs: Vec<Pair<'_, Rule>>) -> Expr {
-        let mut parts: Vec<Expr> = pairs
-            .into_iter()
-            .map(
-                |pair| if pair.as_rule() == Rule::operation { self.operation(pair) } else { self.expr(pair) },
-            )
-            .collect();
-        let mut value = parts.pop().expect("memql.pest: an expression has an operation");
-        while let (Some(then), Some(cond)) = (parts.pop(), parts.pop()) {
+        let (mut conds, mut thens) = (Vec::new(), Vec::new());
+        for pair in pairs {
+            match pair.as_rule() {
+                Rule::operation => conds.push(self.operation(pair)),
+                Rule::question => thens.push(None),
+                Rule::expr => {
+                    if let Some(then) = thens.last_mut() {
+                        *then = Some(Box::new(self.expr(pair)));
+                    }
+                }
+                _ => {} // Colons.
+            }
+        }
+        let mut value = conds.pop().expect("memql.pest: an expression has an operation");
+        while let (Some(then), Some(cond)) = (thens.pop(), conds.pop()) {
             let span = cond.span.to(value.span);
-            let (cond, then, otherwise) = (Box::new(cond), Box::new(then), Box::new(value));
+            let (cond, otherwise) = (Box::new(cond), Box::new(value));
             value = Expr { kind: ExprKind::Ternary { cond, then, otherwise }, span };
         }
         value
@@ -107,6 +113,7 @@ impl Builder {
             Rule::bit_not => UnaryOp::BitNot,
             Rule::dereference => UnaryOp::Deref,
             Rule::address_of => UnaryOp::AddressOf,
+            Rule::comptime => UnaryOp::Comptime,
             rule => unreachable!("memql.pest has no prefix operator {rule:?}"),
         };
         Expr { kind: ExprKind::Unary { op, operand: Box::new(operand) }, span }
@@ -177,6 +184,7 @@ impl Builder {
             return self.call(pair, arguments);
         }
         let kind = match pair.as_rule() {
+            Rule::if_expr => return self.if_expr(pair),
             Rule::type_call => self.type_call(pair),
             Rule::typeof_type => {
                 let base = self.type_base(pair);
@@ -198,6 +206,29 @@ impl Builder {
             rule => unreachable!("memql.pest has no {rule:?} among primaries"),
         };
         Expr { kind, span }
+    }
+
+    /// `if (cond) { a } else { b }` as a value.
+    fn if_expr(&self, pair: Pair<'_, Rule>) -> Expr {
+        let mut children = Children::of(pair);
+        let start = self.span_of(&children.need(Rule::if_word));
+        let cond = self.expr(children.need(Rule::expr));
+        let then = self.block_expr(children.need(Rule::block));
+        children.need(Rule::else_word);
+        let otherwise = match children.accept(Rule::block) {
+            Some(block) => self.block_expr(block),
+            None => {
+                let otherwise = children.need(Rule::if_expr);
+                self.deeper(1, start, || self.if_expr(otherwise)).unwrap_or_else(|| stand_in(start))
+            }
+        };
+        chosen(start, cond, then, otherwise)
+    }
+
+    pub(super) fn block_expr(&self, pair: Pair<'_, Rule>) -> Expr {
+        let at = self.span_of(&pair);
+        let block = self.deeper(1, at, || self.value_block(pair)).unwrap_or_else(|| self.empty_block(at));
+        Expr { span: block.span, kind: ExprKind::Block(block) }
     }
 
     fn call(&self, name: Pair<'_, Rule>, arguments: Pair<'_, Rule>) -> Expr {
@@ -296,7 +327,7 @@ fn tree_depth(tokens: &[Pair<'_, Rule>]) -> usize {
         use Rule::*;
         matches!(
             pair.as_rule(),
-            cast | increment | decrement | negate | not | bit_not | dereference | address_of
+            cast | increment | decrement | negate | not | bit_not | dereference | address_of | comptime
         )
     };
     let longest_run = tokens.split(|pair| !is_prefix(pair)).map(<[_]>::len).max().unwrap_or(0);
@@ -309,6 +340,13 @@ fn tree_depth(tokens: &[Pair<'_, Rule>]) -> usize {
         .map_postfix(|depth, _| depth + 1)
         .map_infix(|left, _, right| left.max(right) + 1)
         .parse(tokens.iter().cloned())
+}
+
+/// A choice between two blocks.
+pub(super) fn chosen(start: Span, cond: Expr, then: Expr, otherwise: Expr) -> Expr {
+    let span = start.to(otherwise.span);
+    let (cond, then, otherwise) = (Box::new(cond), Some(Box::new(then)), Box::new(otherwise));
+    Expr { kind: ExprKind::Ternary { cond, then, otherwise }, span }
 }
 
 /// Stands where an expression could not be built; an error has been noted.

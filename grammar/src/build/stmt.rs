@@ -3,6 +3,7 @@
 use pest::iterators::Pair;
 
 use super::Builder;
+use super::expr::chosen;
 use super::children::Children;
 use crate::ast::{BinaryOp, Block, Expr, ExprKind, Name, Span, Stmt, StmtKind};
 use crate::error::SyntaxError;
@@ -30,6 +31,7 @@ impl Builder {
         let value = match children.last().map(Pair::as_rule) {
             Some(Rule::expr_stmt) if children.last().is_some_and(is_plain_expr) => children.pop(),
             Some(Rule::block) => children.pop(),
+            Some(Rule::if_stmt) if children.last().is_some_and(is_choice) => children.pop(),
             _ => None,
         };
         let stmts = children.into_iter().filter(is_statement).map(|pair| self.stmt(pair)).collect();
@@ -41,7 +43,30 @@ impl Builder {
             let block = self.value_block(pair);
             return Expr { span: block.span, kind: ExprKind::Block(block) };
         }
+        if pair.as_rule() == Rule::if_stmt {
+            return self.last_choice(pair);
+        }
         self.expr(Children::of(pair).need(Rule::expr))
+    }
+
+    /// An `if` that is the last statement of a block, and its value.
+    fn last_choice(&self, pair: Pair<'_, Rule>) -> Expr {
+        let (mut arms, mut otherwise) = (Vec::new(), None);
+        let mut children = Children::of(pair);
+        while let Some(word) = children.accept(Rule::if_word) {
+            let cond = self.expr(children.need(Rule::expr));
+            arms.push((self.span_of(&word), cond, self.block_expr(children.need(Rule::block))));
+            if children.accept(Rule::else_word).is_some() {
+                otherwise = children.accept(Rule::block).map(|block| self.block_expr(block));
+            }
+        }
+        let start = arms[0].0;
+        let last = otherwise.expect("an `if` with a value has an `else`");
+        // Each `else if` is one level deeper in the tree.
+        let fold = || {
+            arms.into_iter().rev().fold(last, |otherwise, (start, cond, then)| chosen(start, cond, then, otherwise))
+        };
+        self.deeper(1, start, fold).unwrap_or(Expr { kind: ExprKind::Int(0), span: start })
     }
 
     fn stmt(&self, pair: Pair<'_, Rule>) -> Stmt {
@@ -168,6 +193,24 @@ impl Builder {
             _ => "assign to a `$variable`, to a `@map` or to an element of one, `@map[key]`".to_owned(),
         };
         self.error(SyntaxError::new(place.span, "this cannot be assigned to").with_help(help));
+    }
+}
+
+/// Whether an `if` gives a value: it has an `else`, and each of its blocks ends with an expression.
+fn is_choice(pair: &Pair<'_, Rule>) -> bool {
+    let children = pair.clone().into_inner();
+    let blocks: Vec<_> = children.clone().filter(|child| child.as_rule() == Rule::block).collect();
+    let conditions = children.filter(|child| child.as_rule() == Rule::if_word).count();
+    blocks.len() > conditions && blocks.iter().all(ends_with_value)
+}
+
+fn ends_with_value(block: &Pair<'_, Rule>) -> bool {
+    let mut last = block.clone().into_inner().rev().skip(1);
+    match last.next() {
+        Some(child) if child.as_rule() == Rule::expr_stmt => is_plain_expr(&child),
+        Some(child) if child.as_rule() == Rule::block => ends_with_value(&child),
+        Some(child) if child.as_rule() == Rule::if_stmt => is_choice(&child),
+        _ => false,
     }
 }
 

@@ -88,9 +88,6 @@ impl Place<'_> {
         let (first, last) = (self.first_word(), self.last_word());
         Some(match found {
             "=" if before.ends_with("==") || before.ends_with("!=") => COMPARE,
-            ":" if before.ends_with('?') => {
-                "write the value between `?` and `:`, even if it is the condition"
-            }
             ":" if self.after.starts_with('=') => "assign with `=`",
             "if" if expected.has(Word::Expression) => "an expression chooses with `condition ? a : b`",
             "{" if first == "macro" => "a macro has parentheses: `macro name() { ... }`",

@@ -93,6 +93,7 @@ impl<'a> Evaluator<'a> {
             ReportExprKind::Unary(op, a) => {
                 let n = self.eval(a, row)?.number();
                 Cell::Number(match op {
+                    UnaryOp::Comptime => n,
                     UnaryOp::Neg => n.wrapping_neg(),
                     UnaryOp::Not => i64::from(n == 0),
                     UnaryOp::BitNot => !n,

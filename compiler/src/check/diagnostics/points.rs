@@ -334,3 +334,9 @@ pub(crate) fn several_types(first: &str, other: &str, span: Span, at: Span) -> D
     .because(at, "the attach points")
     .help("write a probe for each type")
 }
+
+/// E0202: parameters that make no attach point.
+pub(crate) fn no_attach_point(text: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0202", format!("`{text}` is no attach point"), span, "made of parameters")
+        .help("give the parameter as `interval:1s` or `kprobe:vfs_read`")
+}

@@ -431,3 +431,9 @@ pub(crate) fn write_length(length: i128, size: u32, span: Span) -> Diagnostic {
     )
     .help(format!("write {size} bytes or fewer"))
 }
+
+/// E0420: a `comptime` value that is known only when the probe runs.
+pub(crate) fn not_comptime(value: &Expr) -> Diagnostic {
+    Diagnostic::error("E0420", "this value is not known when the script is compiled", value.span, "no constant")
+        .help("leave out `comptime`; constants are literals, enumerators, `sizeof`, options and what is made of them")
+}

@@ -37,7 +37,10 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 fn sizeof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let size = match &call.args.first()?.kind {
-        Ast::Type(ty) => checker.type_of(ty)?.size(),
+        Ast::Type(ty) => match checker.enumerator_as_type(ty) {
+            Some(ty) => ty.size(),
+            None => checker.type_of(ty)?.size(),
+        },
         _ => checker.stored_value(&call.args[0])?.ty.size(),
     };
     Some(constant::constant(i128::from(size), Type::U64, call.span))

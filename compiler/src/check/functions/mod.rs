@@ -171,8 +171,17 @@ fn intern(texts: &mut Vec<String>, text: String) -> u32 {
 }
 
 /// The builtin or function of this name.
+///
+/// bpftrace's own macros call the builtins behind them `__builtin_NAME`; that is the builtin itself, whatever
+/// macros a script has.
 pub(crate) fn find(name: &str) -> Option<&'static Entry> {
-    table().find(|e| e.name == name)
+    let plain = without_prefix(name);
+    table().find(|e| e.name == plain && (e.bare || plain == name))
+}
+
+/// A builtin's name without `__builtin_`.
+pub(crate) fn without_prefix(name: &str) -> &str {
+    name.strip_prefix("__builtin_").unwrap_or(name)
 }
 
 #[cfg(test)]
