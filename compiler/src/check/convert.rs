@@ -205,9 +205,7 @@ impl Checker<'_> {
                 }
             }
             // The text with its NULs, byte by byte.
-            Type::Array { elem, .. }
-                if matches!(value.ty, Type::Str { .. }) && int_bits(elem) == 8 =>
-            {
+            Type::Array { elem, .. } if matches!(value.ty, Type::Str { .. }) && int_bits(elem) == 8 => {
                 if value.ty.size() != to.size() {
                     return self.fail(|| types::cast_size(&value, &to, span));
                 }

@@ -71,7 +71,9 @@ impl Checker<'_> {
     fn expr_stmt(&mut self, expr: &AstExpr) -> Option<StmtKind> {
         match &expr.kind {
             Ast::Call { name, args } => self.call_stmt(name, args, expr.span),
-            Ast::Ternary { cond, then: Some(then), otherwise } if self.is_effect(then) || self.is_effect(otherwise) => {
+            Ast::Ternary { cond, then: Some(then), otherwise }
+                if self.is_effect(then) || self.is_effect(otherwise) =>
+            {
                 let cond = self.condition(cond);
                 let truth = cond.as_ref().and_then(constant::truth_of);
                 let a = self.unless_dead(truth == Some(false), |checker| checker.expr_stmt(then));

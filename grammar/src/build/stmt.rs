@@ -3,8 +3,8 @@
 use pest::iterators::Pair;
 
 use super::Builder;
-use super::expr::chosen;
 use super::children::Children;
+use super::expr::chosen;
 use crate::ast::{BinaryOp, Block, Expr, ExprKind, Name, Span, Stmt, StmtKind};
 use crate::error::SyntaxError;
 use crate::parser::Rule;
@@ -64,7 +64,9 @@ impl Builder {
         let last = otherwise.expect("an `if` with a value has an `else`");
         // Each `else if` is one level deeper in the tree.
         let fold = || {
-            arms.into_iter().rev().fold(last, |otherwise, (start, cond, then)| chosen(start, cond, then, otherwise))
+            arms.into_iter()
+                .rev()
+                .fold(last, |otherwise, (start, cond, then)| chosen(start, cond, then, otherwise))
         };
         self.deeper(1, start, fold).unwrap_or(Expr { kind: ExprKind::Int(0), span: start })
     }
