@@ -305,7 +305,8 @@ pub struct Expr {
 pub enum ExprKind {
     /// A constant of a scalar type.
     Int(i64),
-    /// Constant text of a [`Type::Str`]; shorter than its capacity.
+    /// Constant text of a [`Type::Str`], shorter than its capacity; constant bytes of another type that lies in
+    /// memory, zeros from where they end.
     Text(Vec<u8>),
     /// `$var`
     Var(VarId),

@@ -160,16 +160,15 @@ impl Checker<'_> {
         binding.declared.clone().or_else(|| self.slot_type(binding.site))
     }
 
-    /// All-zero of a type, where it can be written; others start as the kernel clears them.
+    /// All-zero of a type.
     pub(crate) fn zero(&mut self, ty: &Type, span: Span) -> Option<Expr> {
         match ty {
-            Type::Str { .. } => Some(Expr { kind: ExprKind::Text(Vec::new()), ty: ty.clone(), span }),
             Type::Tuple(fields) => {
                 let items: Option<Vec<Expr>> = fields.iter().map(|f| self.zero(&f.ty, span)).collect();
                 Some(Expr { kind: ExprKind::Tuple(items?), ty: ty.clone(), span })
             }
             _ if ty.is_scalar() => Some(hir::Expr::int(0, ty.clone(), span)),
-            _ => None,
+            _ => Some(Expr { kind: ExprKind::Text(Vec::new()), ty: ty.clone(), span }),
         }
     }
 }
