@@ -44,6 +44,8 @@ pub struct Script {
     pub time_formats: Vec<String>,
     /// The `cgroup_path` filters that [`crate::types::Naming::Cgroup`] indexes.
     pub cgroup_filters: Vec<String>,
+    /// The map that time series take the time from, in place of the clock; an integer without a key.
+    pub series_clock: Option<MapId>,
     /// Settings of the run.
     pub settings: Settings,
     /// The object's license.

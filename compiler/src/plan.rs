@@ -63,6 +63,8 @@ pub struct Settings {
     pub print_maps_on_exit: bool,
     /// What to do about attach points that cannot be attached.
     pub missing_probes: MissingProbes,
+    /// Capacity in bytes of strings whose length nothing else says: what fills one was cut.
+    pub max_strlen: u32,
     /// Text appended to strings that were cut.
     pub str_trunc_trailer: String,
     /// At most so many bytes are read by `cat()`.
@@ -79,6 +81,7 @@ impl Default for Settings {
             ring_bytes: 4 << 20,
             print_maps_on_exit: true,
             missing_probes: MissingProbes::Error,
+            max_strlen: 1024,
             str_trunc_trailer: "..".into(),
             max_cat_bytes: 10240,
             demangle: true,

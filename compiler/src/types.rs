@@ -7,7 +7,7 @@
 //! type              size               align  bytes
 //! int, bool, ptr    bits/8             =size  native endian
 //! enum              4 or 8             =size  as the integer
-//! string[N]         N                  1      text, then NULs up to N: always zero-padded, at least one NUL
+//! string[N]         N                  1      text, then NULs up to N: always zero-padded; no NUL where it was cut
 //! buffer[N]         4+N                4      u32 length, then N bytes, zero-padded
 //! tuple, record     C struct layout; padding is zero
 //! array             N * elem           elem
@@ -49,7 +49,7 @@ pub enum Type {
         /// Whether it is signed.
         signed: bool,
     },
-    /// NUL-terminated text of at most `cap - 1` bytes.
+    /// Text of at most `cap` bytes; shorter text ends with a NUL.
     Str {
         /// Bytes, the NUL included.
         cap: u32,
@@ -221,7 +221,8 @@ pub const AF_INET6: u32 = 10;
 /// min, max     u64 value, u64 is-set
 /// avg, stats   u64 count, u64 total
 /// hist(bits)   u64 per bucket: bucket 0 negative, 1 zero, then 2^bits buckets per power of two
-/// lhist        u64 per bucket: 0 below min, then the steps, last one at or above max
+/// lhist        u64 per bucket: 0 below min, then the steps that end by max, last one above them
+/// tseries      Series::WORDS u64 per interval
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Agg {
@@ -266,6 +267,43 @@ pub enum Agg {
         /// Width of a step.
         step: i64,
     },
+    /// `tseries(x, interval, intervals, "mean of them")`
+    Tseries(Series),
+}
+
+/// A time series: what it keeps of each of the last intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// Length of an interval in nanoseconds.
+    pub interval_ns: u64,
+    /// How many intervals are kept.
+    pub intervals: u32,
+    /// What is kept of an interval's values.
+    pub keeps: SeriesValue,
+    /// Whether the values are signed.
+    pub signed: bool,
+}
+
+/// What a time series keeps of the values in one interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SeriesValue {
+    /// The last.
+    Last,
+    /// The average.
+    Avg,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+    /// The total.
+    Sum,
+}
+
+impl Series {
+    /// Words of one interval: its stamp, which is its number since 1970 plus 1 and 0 while it is unused;
+    /// the value, or the total of an average; the time of the last value, how many an average is of, or
+    /// whether a minimum or maximum is set. Interval `n` lies at `n % intervals`.
+    pub const WORDS: u32 = 3;
 }
 
 impl Agg {
@@ -280,6 +318,7 @@ impl Agg {
             Agg::Stats { .. } => "stats",
             Agg::Hist { .. } => "hist",
             Agg::Lhist { .. } => "lhist",
+            Agg::Tseries(_) => "tseries",
         }
     }
 
@@ -289,7 +328,9 @@ impl Agg {
             Agg::Count | Agg::Sum { .. } => 1,
             Agg::Min { .. } | Agg::Max { .. } | Agg::Avg { .. } | Agg::Stats { .. } => 2,
             Agg::Hist { bits } => hist_buckets(bits),
+            // What is left above the last whole step counts as above.
             Agg::Lhist { min, max, step } => ((max - min) / step) as u32 + 2,
+            Agg::Tseries(series) => series.intervals * Series::WORDS,
         }
     }
 }
@@ -350,7 +391,8 @@ impl Type {
                 | Agg::Min { signed }
                 | Agg::Max { signed }
                 | Agg::Avg { signed }
-                | Agg::Stats { signed },
+                | Agg::Stats { signed }
+                | Agg::Tseries(Series { signed, .. }),
             ) => *signed,
             _ => false,
         }

@@ -182,7 +182,7 @@ impl Checker<'_> {
     pub(crate) fn plain(&mut self, expr: Expr) -> Option<Expr> {
         let Type::Agg(agg) = expr.ty else { return Some(expr) };
         match agg {
-            Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Stats { .. } => {
+            Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) | Agg::Stats { .. } => {
                 let span = expr.span;
                 self.fail(|| maps::no_number(agg, span))
             }

@@ -238,7 +238,12 @@ impl<'a> Checker<'a> {
         if self.has_errors() {
             return Err(self.into_findings());
         }
+        let clock = self.settings.series_clock.as_ref().and_then(|name| self.map_ids.get(name)).copied();
         let script = hir::Script {
+            series_clock: clock.filter(|id| {
+                let map: &hir::Map = &maps[*id];
+                map.key.is_none() && matches!(map.value, crate::types::Type::Int { .. })
+            }),
             maps,
             probes,
             time_formats: std::mem::take(&mut self.time_formats),

@@ -51,7 +51,7 @@ impl Checker<'_> {
         let facts = self.map_facts(&report.map.text);
         let (key, value) = (facts.key?.shape.ty(), facts.value?.shape.ty());
         let value = match value {
-            Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Stats { .. })) => {
+            Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) | Agg::Stats { .. })) => {
                 return self.fail(|| errors::histogram(&report.map, agg));
             }
             Type::Agg(_) => Type::Int { bits: 64, signed: value.is_signed() },
@@ -303,7 +303,7 @@ impl Checker<'_> {
         }
         key.ty = to;
         let ty = match value {
-            Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Stats { .. })) => {
+            Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) | Agg::Stats { .. })) => {
                 return self.fail(|| errors::histogram(name, agg));
             }
             Type::Agg(_) => Type::Int { bits: 64, signed: value.is_signed() },

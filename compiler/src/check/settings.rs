@@ -25,6 +25,8 @@ pub(crate) struct ScriptSettings {
     pub probe_placement: bool,
     /// The object's license.
     pub license: String,
+    /// The map, without its sigil, that time series take the time from.
+    pub series_clock: Option<String>,
     /// What the runtime acts on.
     pub plan: Settings,
 }
@@ -39,6 +41,7 @@ impl Default for ScriptSettings {
             max_programs: 1024,
             probe_placement: true,
             license: "GPL".to_owned(),
+            series_clock: None,
             plan: Settings::default(),
         }
     }
@@ -77,6 +80,7 @@ const SETTINGS: &[Setting] = &[
     setting("max_strlen", "1 to 65536", "capacity of strings and buffers, in bytes", |s, v| {
         number(v, 1, 1 << 16).is_some_and(|n| {
             s.max_strlen = n as u32;
+            s.plan.max_strlen = n as u32;
             true
         })
     }),
@@ -181,6 +185,15 @@ const SETTINGS: &[Setting] = &[
         s.license = v.to_owned();
         known.contains(&v)
     }),
+    setting(
+        "dummy_ts_map",
+        "a map's name",
+        "a map of which time series take the time in place of the clock, for tests",
+        |s, v| {
+            s.series_clock = v.strip_prefix('@').map(str::to_owned);
+            s.series_clock.is_some()
+        },
+    ),
     // bpftrace's own machinery, which memql has no use for: accepted, so that scripts run as they are.
     setting(
         "cache_user_symbols",

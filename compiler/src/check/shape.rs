@@ -8,7 +8,7 @@
 //! holds both, and `int64` when there is none; the larger string capacity; tuples elementwise.
 
 use crate::hir::{Expr, ExprKind};
-use crate::types::{AddrSpace, Agg, PointText, TupleField, Type};
+use crate::types::{AddrSpace, Agg, PointText, Series, TupleField, Type};
 
 /// What is known of a type.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +146,9 @@ fn join_aggregations(a: Agg, b: Agg) -> Option<Agg> {
         (Agg::Min { signed: x }, Agg::Min { signed: y }) => Agg::Min { signed: x || y },
         (Agg::Max { signed: x }, Agg::Max { signed: y }) => Agg::Max { signed: x || y },
         (Agg::Avg { signed: x }, Agg::Avg { signed: y }) => Agg::Avg { signed: x || y },
+        (Agg::Tseries(x), Agg::Tseries(y)) if Series { signed: y.signed, ..x } == y => {
+            Agg::Tseries(Series { signed: x.signed || y.signed, ..x })
+        }
         (Agg::Stats { signed: x }, Agg::Stats { signed: y }) => Agg::Stats { signed: x || y },
         _ => return None,
     })

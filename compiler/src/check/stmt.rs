@@ -204,7 +204,10 @@ impl Checker<'_> {
         let known = self.read_map_name(map).and_then(|()| self.use_map(map, true));
         let facts = self.map_facts(&map.text);
         let types = facts.key.zip(facts.value).map(|(k, v)| (k.shape.ty(), v.shape.ty()));
-        if let Some((_, Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Stats { .. })))) = types
+        if let Some((
+            _,
+            Type::Agg(agg @ (Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) | Agg::Stats { .. })),
+        )) = types
         {
             return self.fail(|| maps::loop_over_histogram(map, agg));
         }

@@ -8,12 +8,12 @@
 
 use crate::attach::ProgramKind;
 use crate::helpers;
-use crate::hir::{Expr, MapId, Stmt, StmtKind};
+use crate::hir::{Builtin, Expr, MapId, Stmt, StmtKind};
 use crate::ir::{BinaryOp as IrOp, Block, Cond, Type as IrType, Value, Width};
 use crate::lower::map::MapHome;
 use crate::lower::memory::Place;
 use crate::lower::probe::ProgramLowering;
-use crate::types::{Agg, Type, hist_buckets};
+use crate::types::{Agg, Clock, Series, SeriesValue, Type, hist_buckets};
 
 /// Whether programs of this kind keep each other out on a CPU.
 fn exclusive(kind: ProgramKind) -> bool {
@@ -104,6 +104,7 @@ impl ProgramLowering<'_, '_> {
                 let bucket = self.linear_bucket(operand, min, max, step);
                 self.add_bucket(ptr, bucket, agg.words(), atomic);
             }
+            Agg::Tseries(series) => self.add_to_series(ptr, operand, series, atomic),
         }
     }
 
@@ -219,6 +220,57 @@ impl ProgramLowering<'_, '_> {
         result
     }
 
+    /// Keeps a value of the interval that is now; the interval that was in its place before goes.
+    fn add_to_series(&mut self, ptr: Value, value: Value, series: Series, atomic: bool) {
+        let now = match self.lowering.script.series_clock {
+            Some(map) => self.map_scalar(map, None, &Type::U64),
+            None => self.builtin(Builtin::Nsecs(Clock::Realtime), &Type::U64),
+        };
+        let number = self.b.binary_int(IrOp::Udiv, now, series.interval_ns as i64);
+        let stamp = self.b.binary_int(IrOp::Add, number, 1);
+        let place = self.b.binary_int(IrOp::Umod, number, i64::from(series.intervals));
+        let (inside, fresh, same, after) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        // In range by construction; the kernel verifier wants to see it.
+        self.b.branch_int(Cond::Ult, place, i64::from(series.intervals), inside, after);
+        self.b.switch_to(inside);
+        let offset = self.b.binary_int(IrOp::Mul, place, i64::from(Series::WORDS * 8));
+        let at = self.b.offset(ptr, offset);
+        let there = self.b.load(Width::W64, false, at, 0);
+        self.b.branch(Cond::Eq, there, stamp, same, fresh);
+        self.b.switch_to(fresh);
+        let zero = self.b.int(0);
+        self.b.store(Width::W64, at, 8, zero);
+        self.b.store(Width::W64, at, 16, zero);
+        self.b.store(Width::W64, at, 0, stamp);
+        self.b.jump(same, &[]);
+        self.b.switch_to(same);
+        let signed = series.signed;
+        match series.keeps {
+            SeriesValue::Last => {
+                self.b.store(Width::W64, at, 8, value);
+                self.b.store(Width::W64, at, 16, now);
+            }
+            SeriesValue::Avg => {
+                let one = self.b.int(1);
+                self.add_word(at, 8, value, atomic);
+                self.add_word(at, 16, one, atomic);
+            }
+            SeriesValue::Sum => self.add_word(at, 8, value, atomic),
+            SeriesValue::Max | SeriesValue::Min => {
+                let beats = match (series.keeps, signed) {
+                    (SeriesValue::Max, true) => Cond::Sgt,
+                    (SeriesValue::Max, false) => Cond::Ugt,
+                    (_, true) => Cond::Slt,
+                    (_, false) => Cond::Ult,
+                };
+                let value_at = self.b.offset_int(at, 8);
+                self.keep(value_at, value, beats);
+            }
+        }
+        self.b.jump(after, &[]);
+        self.b.switch_to(after);
+    }
+
     /// An aggregation's result as an integer: count, sum, min, max or avg over all CPUs.
     pub fn aggregate_result(&mut self, id: MapId, agg: Agg, key: Option<&Expr>) -> Value {
         match (self.home(id), key) {
@@ -286,7 +338,9 @@ impl ProgramLowering<'_, '_> {
                 let total = self.b.load(Width::W64, false, acc.ptr, acc.off + 8);
                 self.b.binary(if signed { IrOp::Sdiv } else { IrOp::Udiv }, total, first)
             }
-            Agg::Hist { .. } | Agg::Lhist { .. } => unreachable!("internal error: a histogram is no integer"),
+            Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) => {
+                unreachable!("internal error: a histogram is no integer")
+            }
         }
     }
 
@@ -329,7 +383,9 @@ impl ProgramLowering<'_, '_> {
             }
             Agg::Count | Agg::Sum { .. } => 1,
             Agg::Avg { .. } | Agg::Stats { .. } => 2,
-            Agg::Hist { .. } | Agg::Lhist { .. } => unreachable!("internal error: a histogram is no integer"),
+            Agg::Hist { .. } | Agg::Lhist { .. } | Agg::Tseries(_) => {
+                unreachable!("internal error: a histogram is no integer")
+            }
         };
         for word in 0..words {
             let more = self.b.load(Width::W64, false, ptr, word * 8);

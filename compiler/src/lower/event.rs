@@ -8,7 +8,7 @@ use crate::helpers;
 use crate::hir::{Expr, ExprKind, StmtKind};
 use crate::ir::{Cond, Value, Width};
 use crate::lower::expr::width;
-use crate::lower::memory::Place;
+use crate::lower::memory::{Place, Whole};
 use crate::lower::probe::ProgramLowering;
 use crate::plan::{
     Arg, EVENT_HEADER_BYTES, EventPlan, Loss, Place as ScriptPlace, ReportExpr, ReportExprKind, ReportPlan,
@@ -189,7 +189,7 @@ impl ProgramLowering<'_, '_> {
             let to = Place { unpadded: true, ..Place::at(record, part.offset as i32) };
             // The strings of an argv are the process's own, wherever the array of them is.
             let length = self.b.int(i64::from(JOIN_BYTES));
-            self.read_string_at(string, AddrSpace::User, length, JOIN_BYTES, true, to);
+            self.read_string_at(string, AddrSpace::User, length, JOIN_BYTES, Whole::UpToCapacity, to);
         }
         self.b.jump(done, &[]);
         self.b.switch_to(done);

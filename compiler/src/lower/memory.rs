@@ -16,6 +16,17 @@ use crate::lower::probe::{ProgramLowering, stored_size};
 use crate::plan::Loss;
 use crate::types::{AF_INET, AF_INET6, AddrSpace, TupleField, Type, tuple_layout};
 
+/// How much of a text is read where it has no NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// All bytes of its capacity, none of which is a NUL then: it was cut, which is counted.
+    UpToCapacity,
+    /// All bytes of an array of characters.
+    Array,
+    /// One byte less than was asked for, then a NUL.
+    UpToLength,
+}
+
 /// Where a value is in memory that programs may address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -373,7 +384,7 @@ impl ProgramLowering<'_, '_> {
         let size = ty.size();
         if matches!(ty, Type::Str { .. }) {
             let length = self.b.int(i64::from(size));
-            self.read_string_at(address, addr.space(), length, size, false, to);
+            self.read_string_at(address, addr.space(), length, size, Whole::Array, to);
         } else {
             let dest = self.b.offset_int(to.ptr, i64::from(to.off));
             let length = self.b.int(i64::from(size));
@@ -395,7 +406,8 @@ impl ProgramLowering<'_, '_> {
                 }
             },
         };
-        self.read_string_at(address, addr.space(), length, cap, len.is_none(), to);
+        let whole = if len.is_none() { Whole::UpToCapacity } else { Whole::UpToLength };
+        self.read_string_at(address, addr.space(), length, cap, whole, to);
     }
 
     /// The smaller of a value (unsigned) and a bound, such that the kernel verifier sees the bound.
@@ -412,13 +424,14 @@ impl ProgramLowering<'_, '_> {
         result
     }
 
+    /// Reads text up to its NUL, at most `length` bytes.
     pub fn read_string_at(
         &mut self,
         address: Value,
         space: AddrSpace,
         length: Value,
         cap: u32,
-        count_cut: bool,
+        whole: Whole,
         to: Place,
     ) {
         if to.unpadded {
@@ -430,10 +443,24 @@ impl ProgramLowering<'_, '_> {
         }
         let dest = self.b.offset_int(to.ptr, i64::from(to.off));
         let copied = self.probe_read(true, space, dest, length, address);
-        if count_cut {
-            let counter = self.loss_counter(Loss::StringCut);
-            self.b.when(Cond::Eq, copied, i64::from(cap), |b| count_loss(b, counter));
+        if whole == Whole::UpToLength {
+            return;
         }
+        // The helper puts a NUL in the last byte's place: read what is there.
+        let last = i64::from(cap) - 1;
+        let (full, after) = (self.b.block(), self.b.block());
+        self.b.branch_int(Cond::Eq, copied, i64::from(cap), full, after);
+        self.b.switch_to(full);
+        let (at, from) = (self.b.offset_int(dest, last), self.b.offset_int(address, last));
+        let one = self.b.int(1);
+        self.probe_read(false, space, at, one, from);
+        if whole == Whole::UpToCapacity {
+            let byte = self.b.load(Width::W8, false, to.ptr, to.off + last as i32);
+            let counter = self.loss_counter(Loss::StringCut);
+            self.b.when(Cond::Ne, byte, 0, |b| count_loss(b, counter));
+        }
+        self.b.jump(after, &[]);
+        self.b.switch_to(after);
     }
 
     fn read_buffer(&mut self, addr: &Expr, len: &Expr, ty: &Type, to: Place) {

@@ -25,9 +25,9 @@ impl ProgramLowering<'_, '_> {
             return found;
         }
         let capacity = i64::from(haystack.ty.size());
-        // The last byte is a NUL, so a needle must end before it.
+        // Text that was cut has no NUL, so a needle may end with the last byte.
         let places = match &wanted {
-            Needle::Constant(text) => capacity - text.len() as i64,
+            Needle::Constant(text) => capacity - text.len() as i64 + 1,
             Needle::At(..) => capacity,
         };
         let (after, result) = self.b.block_with(IrType::I64);
@@ -118,8 +118,8 @@ impl ProgramLowering<'_, '_> {
         self.write(first, to);
         let length = self.string_length(first);
         let (inside, after) = (self.b.block(), self.b.block());
-        // Below the first's capacity by construction; the kernel verifier wants to see it.
-        self.b.branch_int(Cond::Ult, length, i64::from(first.ty.size()), inside, after);
+        // Within the first's capacity by construction; the kernel verifier wants to see it.
+        self.b.branch_int(Cond::Ule, length, i64::from(first.ty.size()), inside, after);
         self.b.switch_to(inside);
         let end = self.b.offset(to.ptr, length);
         self.b.mem_copy((end, to.off), (from.ptr, from.off), second.ty.size(), 1);

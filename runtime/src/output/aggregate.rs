@@ -8,6 +8,7 @@ use memql_compiler::types::Agg;
 use super::Value;
 use super::decode::integer;
 use super::histogram::Histogram;
+use super::series::TimeSeries;
 use crate::maps::Copies;
 
 /// The result of an aggregation over its copies. Bytes that a copy lacks count as zero.
@@ -24,6 +25,7 @@ pub fn combine(agg: Agg, copies: Copies<'_>) -> Value {
                 ("total".into(), Value::Int(total)),
             ])
         }
+        Agg::Tseries(series) => Value::Series(TimeSeries::of(series, copies)),
         Agg::Hist { bits } => Value::Histogram(Histogram::log2(bits, &buckets(agg, copies))),
         Agg::Lhist { min, max, step } => {
             Value::Histogram(Histogram::linear(min, max, step, &buckets(agg, copies)))
@@ -44,6 +46,8 @@ pub fn scalar(agg: Agg, copies: Copies<'_>) -> i128 {
             let (count, total) = count_and_total(copies, signed);
             average(count, total)
         }
+        // The latest interval: what a whole map is shown up to.
+        Agg::Tseries(series) => i128::from(TimeSeries::of(series, copies).end),
         Agg::Hist { .. } | Agg::Lhist { .. } => buckets(agg, copies).into_iter().map(i128::from).sum(),
     }
 }

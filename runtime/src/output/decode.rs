@@ -116,10 +116,11 @@ impl Decoder<'_> {
         }
     }
 
-    /// Text up to the NUL. Text without one was cut, and says so.
+    /// Text up to the NUL. Text without one that fills the capacity of `str()` was cut, and says so; an
+    /// array of characters is merely full.
     fn string(&self, bytes: &[u8]) -> Value {
         let mut text = c_string(bytes).to_vec();
-        if text.len() == bytes.len() && !bytes.is_empty() {
+        if text.len() == bytes.len() && bytes.len() == self.plan.settings.max_strlen as usize {
             text.extend_from_slice(self.plan.settings.str_trunc_trailer.as_bytes());
         }
         Value::Text(text)

@@ -10,6 +10,7 @@ use super::escape::push_json_string;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::text::{push_number, push_pointer};
+use super::{Histogram, OutputError, TimeSeries, Value, time};
 use super::{Histogram, OutputError, Value};
 use crate::health::Lost;
 use crate::symbols::{Frame, Stack};
@@ -171,6 +172,7 @@ fn push_map_head(out: &mut Vec<u8>, kind: MapKind, name: &str) {
             MapKind::Map => "map",
             MapKind::Hist => "hist",
             MapKind::Stats => "stats",
+            MapKind::Series => "tseries",
         },
     );
     out.push(b'{');
@@ -220,6 +222,7 @@ pub(super) fn push_value(out: &mut Vec<u8>, value: &Value) {
         }
         Value::Stack(stack) => push_json_string(out, stack.to_string().as_bytes()),
         Value::Histogram(histogram) => push_histogram(out, histogram),
+        Value::Series(series) => push_series(out, series),
     }
 }
 
@@ -239,6 +242,21 @@ fn push_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
             out.extend_from_slice(b", ");
         }
         out.extend_from_slice(format!("\"count\": {}}}", bucket.count).as_bytes());
+    }
+    out.push(b']');
+}
+
+/// The intervals that have a value, with the local time at which they began.
+fn push_series(out: &mut Vec<u8>, series: &TimeSeries) {
+    out.push(b'[');
+    for (i, (at, value)) in series.shown().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let (clock, nanos) = (time::wall("%Y-%m-%d %H:%M:%S", at), at % 1_000_000_000);
+        out.extend_from_slice(format!("{{\"interval_start\":\"{clock}.{nanos:09}\",\"value\":").as_bytes());
+        push_number(out, value);
+        out.push(b'}');
     }
     out.push(b']');
 }
@@ -337,8 +355,9 @@ fn push_compact(out: &mut Vec<u8>, value: &Value) {
                 out.extend_from_slice(line.trim_start_matches(' ').as_bytes());
             }
         }
-        // No map has a histogram in its key.
+        // No map has one of these in its key.
         Value::Histogram(histogram) => histogram.push_text(out),
+        Value::Series(series) => series.push_text(out),
     }
 }
 

@@ -53,13 +53,24 @@ pub(super) fn push_keyed(
         order.drain(..order.len() - top);
     }
     messages.map_begin(out, MapKind::of(&map.value), &map.name);
+    let end = latest_interval(&map.value, entries);
     for (index, element) in order.into_iter().enumerate() {
         let key = decoder.value(key_type, entries.key(element))?;
-        let value = value(decoder, &map.value, entries.value(element), selection.div)?;
+        let mut value = value(decoder, &map.value, entries.value(element), selection.div)?;
+        if let Value::Series(series) = value {
+            value = Value::Series(series.until(end));
+        }
         messages.map_element(out, &map.name, Element { index, key: &key, value: &value });
     }
     messages.map_end(out);
     Ok(())
+}
+
+/// The latest interval of all time series of a map, so that their rows are the same.
+fn latest_interval(ty: &Type, entries: &Entries) -> u64 {
+    let Type::Agg(agg @ Agg::Tseries(_)) = ty else { return 0 };
+    let ends = (0..entries.len()).map(|i| aggregate::scalar(*agg, entries.value(i)));
+    ends.max().and_then(|end| u64::try_from(end).ok()).unwrap_or(0)
 }
 
 /// Appends a map without a key.
@@ -103,6 +114,8 @@ fn ordered(value_type: &Type, key_type: &Type, entries: &Entries) -> Vec<usize> 
 /// What an element is ordered by; `None` for values that have no order of their own.
 fn rank(ty: &Type, copies: Copies<'_>) -> Option<i128> {
     match ty {
+        // By key: a series is no number.
+        Type::Agg(Agg::Tseries(_)) => None,
         Type::Agg(agg) => Some(aggregate::scalar(*agg, copies)),
         Type::Int { signed, .. } | Type::Enum { signed, .. } => {
             let size = ty.size() as usize;

@@ -14,6 +14,8 @@ pub(super) enum MapKind {
     Map,
     /// Histograms.
     Hist,
+    /// Time series.
+    Series,
     /// `avg` and `stats`.
     Stats,
 }
@@ -23,6 +25,7 @@ impl MapKind {
     pub fn of(value: &Type) -> MapKind {
         match value {
             Type::Agg(Agg::Hist { .. } | Agg::Lhist { .. }) => MapKind::Hist,
+            Type::Agg(Agg::Tseries(_)) => MapKind::Series,
             Type::Agg(Agg::Avg { .. } | Agg::Stats { .. }) => MapKind::Stats,
             _ => MapKind::Map,
         }

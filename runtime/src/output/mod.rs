@@ -24,6 +24,7 @@ mod network;
 mod outside;
 mod report;
 mod report_expr;
+mod series;
 mod sink;
 mod text;
 mod time;
@@ -51,6 +52,7 @@ pub use histogram::{Bound, Bucket, Histogram};
 pub use kernel_names::KernelNames;
 pub use names::{NoNames, StructField, TypeNames};
 pub use outside::{Outside, System};
+pub use series::TimeSeries;
 pub use sink::{Buffering, Sink};
 pub use time::Clocks;
 pub use value::Value;
@@ -400,7 +402,10 @@ impl<'p> Output<'p> {
         // Asked for by name, a map that was never assigned prints as zero; a histogram has nothing to show.
         if map.key.is_none()
             && entries.is_empty()
-            && messages::MapKind::of(&map.value) != messages::MapKind::Hist
+            && !matches!(
+                messages::MapKind::of(&map.value),
+                messages::MapKind::Hist | messages::MapKind::Series
+            )
         {
             entries = maps.lookup(index, &[])?;
         }
@@ -446,10 +451,10 @@ impl<'p> Output<'p> {
             if entries.is_empty() { crate::maps::Copies::new(&zeros, zeros.len()) } else { entries.value(0) };
         let value = map::value(&mut self.decoder(maps), &map.value, copies, 1)?;
         match (&value, &map.key) {
-            (Value::Histogram(_), Some(key_type)) => {
+            (Value::Histogram(_) | Value::Series(_), Some(key_type)) => {
                 let key = self.decoder(maps).value(key_type, key)?;
                 let out = self.sink.buffer();
-                self.messages.map_begin(out, messages::MapKind::Hist, &map.name);
+                self.messages.map_begin(out, messages::MapKind::of(&map.value), &map.name);
                 self.messages.map_element(
                     out,
                     &map.name,

@@ -119,7 +119,7 @@ impl Messages for TextMessages {
 
 /// Whether a value takes lines of its own.
 fn is_block(value: &Value) -> bool {
-    matches!(value, Value::Histogram(_))
+    matches!(value, Value::Histogram(_) | Value::Series(_))
 }
 
 /// Appends a value as text; `terminal` as in [`TextMessages`].
@@ -156,6 +156,7 @@ pub(super) fn push_value(out: &mut Vec<u8>, value: &Value, terminal: bool) {
         }
         Value::Stack(stack) => push_stack(out, stack, terminal),
         Value::Histogram(histogram) => histogram.push_text(out),
+        Value::Series(series) => series.push_text(out),
     }
 }
 

@@ -65,6 +65,12 @@ pub(super) fn wall_ns() -> i64 {
     read_clock(libc::CLOCK_REALTIME)
 }
 
+/// A time of the wall clock in nanoseconds since 1970, formatted without parts of a second.
+pub fn wall(format: &str, ns: u64) -> String {
+    let text = strftime(format, (ns / 1_000_000_000) as i64, false).unwrap_or_else(|| b"(?)".to_vec());
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// Replaces the parts of a format that the C library lacks.
 fn expand(format: &str, nanos: u32, sub_seconds: bool) -> String {
     let mut out = String::with_capacity(format.len() + 8);

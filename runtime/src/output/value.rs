@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::histogram::Histogram;
+use super::series::TimeSeries;
 use crate::symbols::Stack;
 
 /// A value, ready to be printed.
@@ -40,6 +41,8 @@ pub enum Value {
     Stack(Rc<Stack>),
     /// A histogram, from `hist()` or `lhist()`.
     Histogram(Histogram),
+    /// A time series, from `tseries()`.
+    Series(TimeSeries),
 }
 
 impl Value {
@@ -56,7 +59,8 @@ impl Value {
             | Value::Tuple(_)
             | Value::Record(_)
             | Value::Stack(_)
-            | Value::Histogram(_) => None,
+            | Value::Histogram(_)
+            | Value::Series(_) => None,
         }
     }
 
@@ -76,6 +80,7 @@ impl Value {
                 Value::Record(fields.into_iter().map(|(name, v)| (name, v.divided(div))).collect())
             }
             Value::Histogram(histogram) => Value::Histogram(histogram.divided(div)),
+            Value::Series(series) => Value::Series(series.divided(div)),
             Value::Void
             | Value::Bool(_)
             | Value::Pointer(_)

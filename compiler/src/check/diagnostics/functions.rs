@@ -252,18 +252,6 @@ pub(crate) fn lhist_steps(steps: i128, most: i128, span: Span) -> Diagnostic {
     .help("use wider steps, or `hist`")
 }
 
-/// E0609: steps that do not end at the upper end.
-pub(crate) fn lhist_uneven(min: i128, max: i128, step: i128, span: Span) -> Diagnostic {
-    let even = min + (max - min).div_euclid(step) * step;
-    Diagnostic::error(
-        "E0609",
-        format!("steps of {step} from {min} do not end at {max}"),
-        span,
-        "the last step would be cut off",
-    )
-    .help(format!("end at {even} or {}", even + step))
-}
-
 /// E0609: printing a negative number of entries.
 pub(crate) fn negative_amount(span: Span) -> Diagnostic {
     Diagnostic::error("E0609", "this cannot be negative", span, "expected 0 or more")
@@ -446,4 +434,22 @@ pub(crate) fn not_a_variable(name: &Name, span: Span) -> Diagnostic {
         "expected a variable",
     )
     .help("give it one: `$value`")
+}
+
+/// E0606: what a time series cannot keep.
+pub(crate) fn tseries_keeps(other: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0606", format!("a time series has no `{other}`"), span, "unknown")
+        .note("it keeps the `avg`, `max`, `min` or `sum` of an interval's values, or the last without a word")
+}
+
+/// E0606: a time series of intervals that take no time.
+pub(crate) fn tseries_interval(interval: i128, span: Span) -> Diagnostic {
+    Diagnostic::error("E0606", format!("an interval of {interval} ns"), span, "expected at least 1 ns")
+        .help("give a duration, such as `100ms`")
+}
+
+/// E0606: a time series of too few or too many intervals.
+pub(crate) fn tseries_intervals(n: i128, most: i128, span: Span) -> Diagnostic {
+    Diagnostic::error("E0606", format!("{n} intervals"), span, format!("expected 1 to {most}"))
+        .help("the kernel's per-CPU memory keeps no more; take longer intervals")
 }

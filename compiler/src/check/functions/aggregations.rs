@@ -4,7 +4,7 @@ use super::{Call, Checks, Entry, Made};
 use crate::check::Checker;
 use crate::check::diagnostics::functions as errors;
 use crate::hir::Expr;
-use crate::types::{Agg, Type};
+use crate::types::{Agg, Series, SeriesValue, Type};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry::new("count", "count_t count()", "how often", Checks::Aggregation(count)),
@@ -28,6 +28,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         Checks::Aggregation(lhist),
     )
     .takes(4, 4),
+    Entry::new(
+        "tseries",
+        "tseries_t tseries(integer, const interval, const intervals [, const string \"avg\", \"max\", \"min\" or \"sum\"])",
+        "the last value of each interval, or what the text says of its values, for the last intervals",
+        Checks::Aggregation(tseries),
+    )
+    .takes(3, 4),
 ];
 
 fn count(_: &mut Checker<'_>, _: &Call<'_>) -> Option<Made> {
@@ -101,14 +108,41 @@ fn lhist(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
     if (max - min) / step > MAX_STEPS {
         return checker.fail(|| errors::lhist_steps((max - min) / step, MAX_STEPS, span));
     }
-    if (max - min) % step != 0 {
-        return checker.fail(|| errors::lhist_uneven(min, max, step, span));
-    }
     let word = |v: i128| i64::try_from(v).ok();
     let (Some(min), Some(max), Some(step)) = (word(min), word(max), word(step)) else {
         return checker.fail(|| errors::lhist_range(min, max, span));
     };
     Some((Agg::Lhist { min, max, step }, Some(value?.0)))
+}
+
+/// The most intervals that a series keeps: the kernel's per-CPU memory gives one value 32 KiB.
+const MAX_INTERVALS: i128 = 1365;
+
+fn tseries(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Made> {
+    let value = operand(checker, call);
+    let interval = checker.constant_integer(call, 1, "the interval");
+    let intervals = checker.constant_integer(call, 2, "the number of intervals");
+    let keeps = match call.args.get(3) {
+        None => SeriesValue::Last,
+        Some(arg) => match checker.constant_text(call, 3, "what is kept")?.as_str() {
+            "avg" => SeriesValue::Avg,
+            "max" => SeriesValue::Max,
+            "min" => SeriesValue::Min,
+            "sum" => SeriesValue::Sum,
+            other => return checker.fail(|| errors::tseries_keeps(other, arg.span)),
+        },
+    };
+    let (interval, intervals) = (interval?, intervals?);
+    let interval_ns = match u64::try_from(interval) {
+        Ok(ns) if ns > 0 => ns,
+        _ => return checker.fail(|| errors::tseries_interval(interval, call.args[1].span)),
+    };
+    if !(1..=MAX_INTERVALS).contains(&intervals) {
+        return checker.fail(|| errors::tseries_intervals(intervals, MAX_INTERVALS, call.args[2].span));
+    }
+    let (value, signed) = value?;
+    let series = Series { interval_ns, intervals: intervals as u32, keeps, signed };
+    Some((Agg::Tseries(series), Some(value)))
 }
 
 #[cfg(test)]

@@ -281,7 +281,8 @@ fn str_concat(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     if let (Some(x), Some(y)) = (constant::text_of(&a), constant::text_of(&b)) {
         return Some(constant::text(&[before_nul(x), before_nul(y)].concat(), span));
     }
-    let cap = a.ty.size() + b.ty.size() - 1;
+    // Either may be cut and so have no NUL.
+    let cap = a.ty.size() + b.ty.size();
     let both = Expr { kind: ExprKind::StrConcat(Box::new(a), Box::new(b)), ty: Type::Str { cap }, span };
     checker.keepable(&both)?;
     Some(both)

@@ -18,7 +18,6 @@ const fn use_instead(name: &'static str, instead: &'static str) -> Unsupported {
 }
 
 const ALL: &[Unsupported] = &[
-    use_instead("tseries", "`@[nsecs / 1000000000] = sum(x)`, a total per second"),
     use_instead("dw_ustack", "`ustack`, which follows frame pointers"),
     missing("skboutput"),
     missing("typeof"),

@@ -61,8 +61,11 @@ fn strings_end_at_the_nul() {
 }
 
 #[test]
-fn strings_without_a_nul_were_cut_and_say_so() {
-    check(string(4, "abcd"), "abcd..", "\"abcd..\"");
+fn strings_that_were_cut_say_so_and_full_arrays_do_not() {
+    check(string(4, "abcd"), "abcd", "\"abcd\"");
+    let (ty, bytes) = string(4, "abcd");
+    let script = Script::new().plan(|plan| plan.settings.max_strlen = 4).print(ty, bytes);
+    assert_eq!(script.text(), "abcd..\n");
 }
 
 #[test]
