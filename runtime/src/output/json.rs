@@ -11,7 +11,6 @@ use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::text::{push_number, push_pointer};
 use super::{Histogram, OutputError, TimeSeries, Value, time};
-use super::{Histogram, OutputError, Value};
 use crate::health::Lost;
 use crate::symbols::{Frame, Stack};
 
