@@ -54,7 +54,7 @@ fn the_run_ends_with_the_command_and_its_output_passes_through() {
 #[test]
 fn words_of_a_command_may_be_quoted() {
     need!(machine::root());
-    let ended = memql::run(["-c", r#"printf '%s|' 'a b' "c d" e\ f"#, "-e", "begin { }"]);
+    let ended = memql::run(["-c", r#"printf '%s|' 'a b' "c d" e\ f"#, "-e", "interval:s:60 { }"]);
     assert_eq!(ended.output().trim_end(), "a b|c d|e f|");
 }
 
