@@ -61,7 +61,7 @@ impl Batch {
     /// Notes an event; whether the batch has taken its time.
     fn takes_long(&self) -> bool {
         self.events.set(self.events.get().wrapping_add(1));
-        self.events.get() % EVENTS_PER_LOOK == 0 && self.started.get().elapsed() > BATCH_TIME
+        self.events.get().is_multiple_of(EVENTS_PER_LOOK) && self.started.get().elapsed() > BATCH_TIME
     }
 }
 
