@@ -68,6 +68,15 @@ pub const PROVIDERS: &[Provider] = &[
         expand: special::end,
     },
     Provider {
+        name: "none",
+        short: None,
+        aliases: &[],
+        syntax: &["none"],
+        doc: "never: the last of several alternatives, `kprobe:a || none`, so that it may be missing",
+        kind: ProgramKind::TestRun,
+        expand: special::none,
+    },
+    Provider {
         name: "self",
         short: None,
         aliases: &[],
@@ -261,7 +270,7 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|p| p.names().any(|n| n == name))
 }
 
-/// The concrete attach points of one attach point as written, at least one.
+/// The concrete attach points of one attach point as written, at least one; of `none`, none.
 ///
 /// # Errors
 /// See [`ExpandError`].

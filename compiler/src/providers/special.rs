@@ -1,4 +1,4 @@
-//! `begin`, `end` and `self`: events of memql's own run.
+//! `begin`, `end` and `self`: events of memql's own run; and `none`, which never happens.
 
 use super::{ExpandError, Parts};
 use crate::attach::AttachPoint;
@@ -11,16 +11,20 @@ const SIGNALS: &[(&str, i32)] =
     &[("SIGHUP", 1), ("SIGUSR1", 10), ("SIGUSR2", 12), ("SIGALRM", 14), ("SIGCONT", 18), ("SIGWINCH", 28)];
 
 pub(super) fn begin(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
-    alone(parts, AttachPoint::Begin)
+    alone(parts, vec![AttachPoint::Begin])
 }
 
 pub(super) fn end(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
-    alone(parts, AttachPoint::End)
+    alone(parts, vec![AttachPoint::End])
 }
 
-fn alone(parts: &Parts<'_>, point: AttachPoint) -> Result<Vec<AttachPoint>, ExpandError> {
+pub(super) fn none(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
+    alone(parts, Vec::new())
+}
+
+fn alone(parts: &Parts<'_>, points: Vec<AttachPoint>) -> Result<Vec<AttachPoint>, ExpandError> {
     match parts.texts {
-        [] | [""] => Ok(vec![point]),
+        [] | [""] => Ok(points),
         _ => Err(parts.malformed(1, format!("nothing can follow `{}`", parts.provider.name))),
     }
 }

@@ -129,6 +129,8 @@ fn each_name_short_name_and_alias_means_one_provider() {
     assert_eq!(one("BEGIN"), AttachPoint::Begin);
     assert_eq!(one("END"), AttachPoint::End);
     assert_eq!(expanded("begin:now"), ["malformed 1: nothing can follow `begin`"]);
+    assert!(expanded("none").is_empty());
+    assert_eq!(expanded("none:of:them"), ["malformed 1: nothing can follow `none`"]);
 }
 
 #[test]
