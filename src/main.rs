@@ -6,6 +6,7 @@
 //! standard output, everything else to standard error.
 
 mod args;
+mod imports;
 mod script;
 mod test;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use args::{Args, Debug, Emit, Mode, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
-use memql_compiler::compile::{Compilation, Source, compile};
+use memql_compiler::compile::{Compilation, compile};
 use memql_compiler::diagnostic;
 use memql_runtime::error::RunError;
 use memql_runtime::process::{Child, Process};
@@ -82,9 +83,8 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     };
     // memql's own flags before the script come first: `memql --help FILE` is memql's help.
     args::parse_before(split)?;
-    let script = Script::read(source)?;
-    let tree = memql_grammar::parse(&script.text)
-        .map_err(|errors| script.failure(&check::syntax_diagnostics(&errors)))?;
+    let mut script = Script::read(source)?;
+    let tree = script.parse().map_err(|errors| script.failure(&errors))?;
     let declared = check::script_options(&tree).map_err(|errors| script.failure(&errors))?;
     let args = args::parse(split, &declared, &script.help())?;
     if !args.quiet && !args.warnings.none {
@@ -94,7 +94,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         return print(memql_grammar::print(&tree).as_bytes());
     }
     if args.mode == Mode::Format {
-        let formatted = memql_grammar::format(&script.text);
+        let formatted = memql_grammar::format(script.text());
         let formatted = formatted.map_err(|errors| script.failure(&check::syntax_diagnostics(&errors)))?;
         return print(formatted.as_bytes());
     }
@@ -122,13 +122,12 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         options: args.options.clone(),
         environment: settings_of_environment(),
     };
-    let name = script.name.as_str();
     if args.list {
         let points = check::attach_points(&tree, &target, &run).map_err(|errors| script.failure(&errors))?;
         return listed(&args, &target, |out| list::list_points(&target, &points, args.verbose, out));
     }
-    let mut compilation = compile(Source { name, text: &script.text }, &tree, &target, &run)
-        .map_err(|errors| script.failure(&errors))?;
+    let mut compilation =
+        compile(&script.sources, &tree, &target, &run).map_err(|errors| script.failure(&errors))?;
     if !compilation.warnings.is_empty() && !args.quiet && !args.warnings.none {
         eprint!("{}", script.render(&compilation.warnings));
     }

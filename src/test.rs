@@ -3,16 +3,14 @@
 //! A file of tests names its script: `script "../memleak.mq";`. Both are one tree then, in which what comes from the
 //! file of tests stands behind the script's text ([`Texts`]), so that every place in either can be pointed at.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 use memql_compiler::check::{self, RunConfig};
-use memql_compiler::diagnostic::{self, Diagnostic};
+use memql_compiler::diagnostic::Diagnostic;
 use memql_compiler::testing::diagnostics;
-use memql_grammar::ast::{Item, Script as Tree, Span, Test};
+use memql_grammar::ast::{Item, Script as Tree, Test};
 use memql_runtime::error::RunError;
 use memql_runtime::testing::{self, TestRun};
 use memql_runtime::words;
@@ -123,7 +121,7 @@ impl Runner<'_> {
                 Err(findings) => {
                     self.failed += 1;
                     crate::print(format!("  FAIL  {title}\n").as_bytes())?;
-                    eprint!("{}", file.texts.render(&findings));
+                    eprint!("{}", file.script.render(&findings));
                 }
             }
         }
@@ -146,9 +144,9 @@ impl Runner<'_> {
 
 /// A file of tests with its script.
 struct File {
-    texts: Texts,
     /// The script's items, then those of the file of tests.
     tree: Tree,
+    /// The script, with the text of the file of tests behind its own.
     script: Script,
 }
 
@@ -157,31 +155,25 @@ impl File {
     fn read(path: &Path) -> Result<File, String> {
         let show = |error: RunError| format!("{error}\n");
         let read = |path: &Path| Script::read(&ScriptSource::File(path.as_os_str().to_owned())).map_err(show);
-        let file = read(path)?;
-        let alone =
-            Texts { script: (String::new(), String::new()), tests: (file.name.clone(), file.text.clone()) };
-        let tree = alone.parse_tests()?;
+        let mut file = read(path)?;
+        let tree = file.parse().map_err(|findings| file.render(&findings))?;
         let mut named =
             tree.items.iter().filter_map(|i| if let Item::TestedScript(s) = i { Some(s) } else { None });
-        let (script, texts, tree) = match (named.next(), named.next()) {
+        let (script, tree) = match (named.next(), named.next()) {
             (_, Some(second)) => {
                 let (title, help) = ("a file of tests is about one script", "put the tests into two files");
-                return Err(alone.render(&[*diagnostics::step_order(second.span, title, help)]));
+                return Err(file.render(&[*diagnostics::step_order(second.span, title, help)]));
             }
-            (None, None) => (file, alone, tree),
+            (None, None) => (file, tree),
             (Some(named), None) => {
                 let beside = path.parent().unwrap_or(Path::new("")).join(named.path.bytes_as_path());
-                let script = read(&beside)?;
-                let texts = Texts {
-                    script: (script.name.clone(), script.text.clone()),
-                    tests: (file.name, file.text),
-                };
-                let mut tree = memql_grammar::parse(&script.text)
-                    .map_err(|errors| texts.render(&check::syntax_diagnostics(&errors)))?;
+                let mut script = read(&beside)?;
+                let mut tree = script.parse().map_err(|findings| script.render(&findings))?;
                 // The script's own tests are run with the script itself.
                 tree.items.retain(|item| !matches!(item, Item::Test(_)));
-                tree.items.extend(texts.parse_tests()?.items);
-                (script, texts, tree)
+                let tests = script.parse_beside(&file).map_err(|findings| script.render(&findings))?;
+                tree.items.extend(tests.items);
+                (script, tree)
             }
         };
         if testing::tests_of(&tree).1.is_empty() {
@@ -190,7 +182,7 @@ impl File {
                 error.help("write `test \"what is expected\" { ... }`: see `memql test --help`"),
             ));
         }
-        Ok(File { texts, tree, script })
+        Ok(File { tree, script })
     }
 
     fn test(&self, test: &Test) -> Result<(), Vec<Diagnostic>> {
@@ -235,67 +227,6 @@ impl File {
             environment: Default::default(),
         };
         Ok(TestRun { run, json: args.json })
-    }
-}
-
-/// The texts that the places of one tree are in: the script, and behind it the file of tests.
-struct Texts {
-    /// Name and text.
-    script: (String, String),
-    /// Name and text.
-    tests: (String, String),
-}
-
-impl Texts {
-    /// The items of the file of tests. Blanks in place of the script's text move its places behind those of the script.
-    fn parse_tests(&self) -> Result<Tree, String> {
-        let (_, text) = &self.tests;
-        let shebang = if text.starts_with("#!") { text.find('\n').unwrap_or(text.len()) } else { 0 };
-        let moved = format!("{}{}", " ".repeat(self.script.1.len() + shebang), &text[shebang..]);
-        memql_grammar::parse(&moved).map_err(|errors| self.render(&check::syntax_diagnostics(&errors)))
-    }
-
-    /// Diagnostics as text, each with the file that its main place is in.
-    fn render(&self, findings: &[Diagnostic]) -> String {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let mut files = BTreeSet::new();
-        files.extend(findings.iter().map(|finding| self.is_test(finding.primary.0)));
-        let of_file = |is_test: &bool| {
-            let (name, text) = if *is_test { &self.tests } else { &self.script };
-            let own: Vec<Diagnostic> = findings
-                .iter()
-                .filter(|finding| self.is_test(finding.primary.0) == *is_test)
-                .map(|finding| self.in_one_file(finding, *is_test))
-                .collect();
-            diagnostic::render(name, text, &own, colour)
-        };
-        files.iter().map(of_file).collect()
-    }
-
-    fn is_test(&self, span: Span) -> bool {
-        span.start as usize >= self.script.1.len()
-    }
-
-    /// Places in the other file become notes.
-    fn in_one_file(&self, finding: &Diagnostic, is_test: bool) -> Diagnostic {
-        let shift = if is_test { self.script.1.len() as u32 } else { 0 };
-        let moved = |span: Span| Span { start: span.start - shift, end: span.end.saturating_sub(shift) };
-        let mut own = finding.clone();
-        own.primary.0 = moved(finding.primary.0);
-        own.secondary.clear();
-        for (span, label) in &finding.secondary {
-            if self.is_test(*span) == is_test {
-                own.secondary.push((moved(*span), label.clone()));
-            } else {
-                let (name, text, from) = match self.is_test(*span) {
-                    true => (&self.tests.0, &self.tests.1, span.start as usize - self.script.1.len()),
-                    false => (&self.script.0, &self.script.1, span.start as usize),
-                };
-                let line = 1 + text.get(..from).unwrap_or(text).matches('\n').count();
-                own.notes.push(format!("{name}:{line}: {label}"));
-            }
-        }
-        own
     }
 }
 

@@ -7,18 +7,10 @@ use crate::diagnostic::Diagnostic;
 use crate::emit::EmitError;
 use crate::ir::Module;
 use crate::plan::{Compiled, EventPlan};
+use crate::sources::Sources;
 use crate::target::Target;
 use crate::{emit, lower, passes};
 use memql_grammar::ast::Span;
-
-/// A script's name and text, for line information.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The file's name, or a stand-in such as `-e`.
-    pub name: &'a str,
-    /// The text that the tree was parsed from.
-    pub text: &'a str,
-}
 
 /// Everything that compiling a script yields.
 #[derive(Clone, Debug)]
@@ -33,12 +25,12 @@ pub struct Compilation {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Compiles a script for a target.
+/// Compiles a script for a target; `sources` are the texts that its spans are in.
 ///
 /// # Errors
 /// All errors found, in source order.
 pub fn compile(
-    source: Source<'_>,
+    sources: &Sources,
     tree: &ast::Script,
     target: &dyn Target,
     run: &RunConfig,
@@ -53,13 +45,17 @@ pub fn compile(
     let lower::Lowered { mut module, mut plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
     for event in &mut plan.events {
         if let EventPlan::Tell { place, .. } = event {
-            // What a script says of itself names `-e` as bpftrace does, since people match on it.
-            place.locate(if source.name == "-e" { "stdin" } else { source.name }, source.text);
+            let at = place.span.start;
+            if let Some(file) = sources.files().get(sources.index_of(at)) {
+                // What a script says of itself names `-e` as bpftrace does, since people match on it.
+                let name = if file.name == "-e" { "stdin" } else { &file.name };
+                place.locate(name, &file.text, file.base);
+            }
         }
     }
     passes::optimise(&mut module);
     let names: Vec<String> = module.programs.iter().map(|p| p.name.clone()).collect();
-    let emitted = emit::back_end(&mut module, features, scratch_busy, source.name, source.text)
+    let emitted = emit::back_end(&mut module, features, scratch_busy, sources)
         .map_err(|error| vec![too_large(&error, &names, &probe_spans)])?;
     Ok(Compilation {
         compiled: Compiled { object: emitted.object, plan },

@@ -1,9 +1,10 @@
 //! Diagnostics: what is wrong with a script, as values. Rendering to text is one function at the end.
 
-use codespan_reporting::diagnostic::{Diagnostic as Rendered, Label as RenderedLabel};
-use codespan_reporting::files::SimpleFile;
+use codespan_reporting::diagnostic::{Diagnostic as Rendered, Label as RenderedLabel, LabelStyle};
 use codespan_reporting::term;
 use memql_grammar::ast::Span;
+
+use crate::sources::Sources;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,22 +96,26 @@ impl Diagnostic {
     }
 }
 
-/// Renders diagnostics in source order, as text for a terminal (`colour`) or a file.
+/// Renders diagnostics of one text in source order, as text for a terminal (`colour`) or a file.
 pub fn render(name: &str, source: &str, diagnostics: &[Diagnostic], colour: bool) -> String {
+    render_in(&Sources::new(name, source), diagnostics, colour)
+}
+
+/// Renders diagnostics in the order of their places, as text for a terminal (`colour`) or a file.
+pub fn render_in(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|d| d.primary.0);
-    let file = SimpleFile::new(name, source);
     let config = term::Config::default();
     let mut out = String::new();
     for diagnostic in sorted {
-        let rendered = to_codespan(diagnostic);
+        let rendered = to_codespan(sources, diagnostic);
         let text = if colour {
             let mut buffer = term::termcolor::Ansi::new(Vec::new());
-            term::emit_to_write_style(&mut buffer, &config, &file, &rendered)
+            term::emit_to_write_style(&mut buffer, &config, sources, &rendered)
                 .map(|()| String::from_utf8_lossy(buffer.get_ref()).into_owned())
         } else {
             let mut buffer = String::new();
-            term::emit_to_string(&mut buffer, &config, &file, &rendered).map(|()| buffer)
+            term::emit_to_string(&mut buffer, &config, sources, &rendered).map(|()| buffer)
         };
         // A span outside of the text is the only way this fails; the finding itself must not be lost.
         out.push_str(&text.unwrap_or_else(|_| format!("error[{}]: {}\n", diagnostic.code, diagnostic.title)));
@@ -118,17 +123,21 @@ pub fn render(name: &str, source: &str, diagnostics: &[Diagnostic], colour: bool
     out
 }
 
-fn to_codespan(diagnostic: &Diagnostic) -> Rendered<()> {
+fn to_codespan(sources: &Sources, diagnostic: &Diagnostic) -> Rendered<usize> {
     let Diagnostic { severity, code, title, primary, secondary, notes, help } = diagnostic;
     let mut rendered = match severity {
         Severity::Error => Rendered::error(),
         Severity::Warning => Rendered::warning(),
     };
     rendered = rendered.with_code(*code).with_message(title);
-    let mut labels = vec![RenderedLabel::primary((), primary.0.range()).with_message(&primary.1)];
-    labels.extend(
-        secondary.iter().map(|(span, text)| RenderedLabel::secondary((), span.range()).with_message(text)),
-    );
+    let label = |style, (span, text): &(Span, String)| {
+        let index = sources.index_of(span.start);
+        let base = sources.files().get(index).map_or(0, |file| file.base);
+        let within = span.start as usize - base..(span.end as usize).saturating_sub(base);
+        RenderedLabel::new(style, index, within).with_message(text)
+    };
+    let mut labels = vec![label(LabelStyle::Primary, primary)];
+    labels.extend(secondary.iter().map(|place| label(LabelStyle::Secondary, place)));
     let mut lines = notes.clone();
     lines.extend(help.iter().map(|h| format!("help: {h}")));
     rendered.with_labels(labels).with_notes(lines)

@@ -325,14 +325,16 @@ impl Place {
         Place { span, ..Place::default() }
     }
 
-    /// Fills in name and numbers from the script's text.
-    pub fn locate(&mut self, file: &str, text: &str) {
-        let before = text.get(..self.span.start as usize).unwrap_or_default();
+    /// Fills in name and numbers from the text that it is in, which begins at `base` among all texts.
+    pub fn locate(&mut self, file: &str, text: &str, base: usize) {
+        let within =
+            (self.span.start as usize).saturating_sub(base)..(self.span.end as usize).saturating_sub(base);
+        let before = text.get(..within.start).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         self.file = file.to_owned();
         self.line = before.matches('\n').count() as u32 + 1;
         self.column = (before.len() - start) as u32 + 1;
-        let covered = text.get(self.span.start as usize..self.span.end as usize).unwrap_or_default();
+        let covered = text.get(within).unwrap_or_default();
         self.end_column = if covered.contains('\n') { 0 } else { self.column + covered.len() as u32 };
     }
 }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use memql_compiler::check::RunConfig;
-use memql_compiler::compile::{Source, compile};
+use memql_compiler::compile::compile;
+use memql_compiler::sources::Sources;
 use memql_compiler::target::TracepointFormat;
 
 #[allow(dead_code, reason = "the checker's tests use the rest")]
@@ -26,7 +27,7 @@ fn the_benchmarks_scripts_take_as_many_instructions_as_noted() {
     let mut table = String::from("script\tinstructions\tstack bytes\n");
     for (name, script) in read("rows.tsv").lines().filter_map(|line| line.split_once('\t')) {
         let tree = memql_grammar::parse(script).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        let compiled = compile(Source { name, text: script }, &tree, &target, &RunConfig::default());
+        let compiled = compile(&Sources::new(name, script), &tree, &target, &RunConfig::default());
         let assembly = compiled.unwrap_or_else(|errors| panic!("{name}: {errors:?}")).assembly;
         // `p0_sys_enter_ge: tp, 33 instructions, stack 24`
         let heads = assembly.lines().filter(|line| line.contains(" instructions, stack "));

@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::thread;
 
 use memql_compiler::check::RunConfig;
-use memql_compiler::compile::{Source, compile};
+use memql_compiler::compile::compile;
 use memql_compiler::plan::Compiled;
+use memql_compiler::sources::Sources;
 use memql_runtime::target::Running;
 use memql_runtime::{Child, Outcome, RunError, RunOptions, run};
 
@@ -94,7 +95,7 @@ impl Case {
 
 fn compiled(script: &str, target: &Running, config: &RunConfig) -> Compiled {
     let tree = memql_grammar::parse(script).expect("the script is well-formed");
-    let compilation = compile(Source { name: "test", text: script }, &tree, target, config);
+    let compilation = compile(&Sources::new("test", script), &tree, target, config);
     compilation.unwrap_or_else(|errors| panic!("{errors:?}")).compiled
 }
 

@@ -11,6 +11,7 @@ mod command_line;
 mod drsnoop;
 mod fallbacks;
 mod golden;
+mod imports;
 mod load;
 mod losses;
 mod memleak;

@@ -14,6 +14,7 @@ use std::fmt::Write;
 
 use super::code::{Code, Symbol};
 use crate::ir::Module;
+use crate::sources::Sources;
 
 /// What stands above a function's instructions.
 pub struct Heading<'a> {
@@ -26,7 +27,7 @@ pub struct Heading<'a> {
 }
 
 /// Writes one function.
-pub fn print(out: &mut String, module: &Module, heading: Heading<'_>, code: &Code, source: &str) {
+pub fn print(out: &mut String, module: &Module, heading: Heading<'_>, code: &Code, sources: &Sources) {
     let Heading { name, section, stack } = heading;
     let count = code.spans.len();
     // Writing to a string cannot fail.
@@ -34,25 +35,18 @@ pub fn print(out: &mut String, module: &Module, heading: Heading<'_>, code: &Cod
     let mut shown = None;
     let mut relocations = code.relocations.iter().peekable();
     for (at, span) in &code.spans {
-        let line = line_at(source, span.start as usize);
-        if shown != Some(line) {
-            let _ = writeln!(out, "; {}", line.1.trim());
-            shown = Some(line);
+        if let Some((file, line, _)) = sources.line_of(span.start) {
+            let place = (file.base, line);
+            if shown != Some(place) {
+                let _ = writeln!(out, "; {}", file.line(line).trim());
+                shown = Some(place);
+            }
         }
         let symbol =
             relocations.next_if(|(word, _)| word == at).map(|(_, symbol)| symbol_text(module, *symbol));
         let second = code.words.get(at + 1).copied().unwrap_or(0);
         let _ = writeln!(out, "{at:4}: {}", instruction(code.words[*at], second, *at, symbol));
     }
-}
-
-/// Where a line begins, and its text.
-fn line_at(source: &str, offset: usize) -> (usize, &str) {
-    let offset = offset.min(source.len());
-    let bytes = source.as_bytes();
-    let start = bytes[..offset].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-    let end = bytes[offset..].iter().position(|b| *b == b'\n').map_or(source.len(), |n| offset + n);
-    (start, source.get(start..end).unwrap_or(""))
 }
 
 fn symbol_text(module: &Module, symbol: Symbol) -> String {

@@ -25,6 +25,7 @@ use super::lines::Lines;
 use crate::attach::ProgramKind;
 use crate::helpers;
 use crate::ir::{FuncRef, Inst, MapDef, Module, Program};
+use crate::sources::Sources;
 
 /// Bytes of an instruction.
 const INSN_BYTES: u64 = 8;
@@ -61,13 +62,8 @@ pub fn function_name(program: &Program, function: FuncRef) -> String {
 ///
 /// # Errors
 /// If the ELF writer refuses something.
-pub fn write(
-    module: &Module,
-    code: &[Vec<Code>],
-    source_name: &str,
-    source: &str,
-) -> Result<Vec<u8>, EmitError> {
-    let mut writer = Writer::new(module, source_name, source);
+pub fn write(module: &Module, code: &[Vec<Code>], sources: &Sources) -> Result<Vec<u8>, EmitError> {
+    let mut writer = Writer::new(module, sources);
     // Callbacks first: relocations to them need their offsets.
     for (program, code) in module.programs.iter().zip(code) {
         let mut offsets = Vec::new();
@@ -124,9 +120,9 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(module: &Module, source_name: &str, source: &'a str) -> Writer<'a> {
+    fn new(module: &Module, sources: &'a Sources) -> Writer<'a> {
         let mut btf = Builder::default();
-        let lines = Lines::new(&mut btf, source_name, source);
+        let lines = Lines::new(sources);
         let (u64_type, u32_type) = (btf.int(8), btf.int(4));
         let mut writer = Writer {
             object: Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little),

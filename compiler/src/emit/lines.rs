@@ -2,34 +2,29 @@
 
 use memql_grammar::ast::Span;
 
-use super::btf::{Builder, Line, Name};
+use super::btf::{Builder, Line};
 use super::code::Code;
+use crate::sources::Sources;
 
 /// The script's lines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
-    file: Name,
-    /// Start and text of each line.
-    lines: Vec<(u32, &'a str)>,
+    sources: &'a Sources,
 }
 
 impl<'a> Lines<'a> {
-    /// Cuts a script into lines.
-    pub fn new(btf: &mut Builder, source_name: &str, source: &'a str) -> Lines<'a> {
-        let mut start = 0;
-        let mut lines = Vec::new();
-        for line in source.split('\n') {
-            lines.push((start, line.trim_end_matches('\r')));
-            start += line.len() as u32 + 1;
-        }
-        Lines { file: btf.name(source_name), lines }
+    /// The lines of all texts.
+    pub fn new(sources: &'a Sources) -> Lines<'a> {
+        Lines { sources }
     }
 
-    /// Where a span begins. The line's text is added to the strings.
+    /// Where a span begins. The file's name and the line's text are added to the strings.
     fn line(&self, btf: &mut Builder, span: Span) -> Line {
-        let index = self.lines.partition_point(|(start, _)| *start <= span.start).saturating_sub(1);
-        let (start, text) = self.lines[index];
-        Line { file: self.file, text: btf.name(text), line: index as u32 + 1, column: span.start - start + 1 }
+        let Some((file, index, start)) = self.sources.line_of(span.start) else {
+            return Line { file: btf.name(""), text: btf.name(""), line: 1, column: 1 };
+        };
+        let column = span.start - (file.base + start) as u32 + 1;
+        Line { file: btf.name(&file.name), text: btf.name(file.line(index)), line: index as u32 + 1, column }
     }
 
     /// The line entries of a function: word index and place, one for the first instruction and one for

@@ -14,6 +14,7 @@ use std::fmt;
 use crate::alloc::{Allocations, allocate};
 use crate::ir::{FuncRef, Global, Inst, Module, Program};
 use crate::scratch::{MAX_SCRATCH_BYTES, SPILL_BYTES, move_to_scratch};
+use crate::sources::Sources;
 use crate::target::Features;
 
 pub mod asm;
@@ -109,8 +110,7 @@ pub fn back_end(
     module: &mut Module,
     features: &Features,
     busy_counter: Global,
-    source_name: &str,
-    source: &str,
+    sources: &Sources,
 ) -> Result<Emitted, EmitError> {
     let mut spill_bytes = SPILL_BYTES;
     loop {
@@ -119,7 +119,7 @@ pub fn back_end(
         legalise(&mut attempt, features);
         hide(&mut attempt);
         let allocations = allocate(&attempt, features);
-        match emit(&attempt, &allocations, source_name, source) {
+        match emit(&attempt, &allocations, sources) {
             // More was spilled than there was room for: move more variables away.
             Err(EmitError::Stack { .. }) if spill_bytes < STACK_BYTES => spill_bytes *= 2,
             result => {
@@ -132,16 +132,11 @@ pub fn back_end(
 
 /// Emits a module. It must be legal ([`legalise()`]) and `allocations` be made of it.
 ///
-/// `source_name` and `source` are the script; spans of the IR point into it.
+/// `sources` are the script's texts; spans of the IR point into them.
 ///
 /// # Errors
 /// If a program needs too much stack.
-pub fn emit(
-    module: &Module,
-    allocations: &Allocations,
-    source_name: &str,
-    source: &str,
-) -> Result<Emitted, EmitError> {
+pub fn emit(module: &Module, allocations: &Allocations, sources: &Sources) -> Result<Emitted, EmitError> {
     let mut asm = String::new();
     let mut code = Vec::new();
     for (program, allocations) in module.programs.iter().zip(&allocations.programs) {
@@ -153,12 +148,12 @@ pub fn emit(
             let name = elf::function_name(program, id);
             let section = if id.as_u32() == 0 { elf::section_name(program) } else { ".text".to_owned() };
             let heading = asm::Heading { name: &name, section: &section, stack: allocations[id].frame.size };
-            asm::print(&mut asm, module, heading, &emitted, source);
+            asm::print(&mut asm, module, heading, &emitted, sources);
             functions.push(emitted);
         }
         code.push(functions);
     }
-    let object = elf::write(module, &code, source_name, source)?;
+    let object = elf::write(module, &code, sources)?;
     Ok(Emitted { object, asm })
 }
 

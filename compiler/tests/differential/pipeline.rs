@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::diagnostic;
 use memql_compiler::ir::{Global, GlobalDef, Inst, Module, text, verify};
+use memql_compiler::sources::Sources;
 use memql_compiler::target::{Arch, Features, Frozen};
 use memql_compiler::{emit, lower, passes};
 
@@ -110,12 +111,13 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
     passes::optimise(&mut optimised);
     verified("optimising", &optimised)?;
     let mut emitted = optimised.clone();
-    let object = emit::back_end(&mut emitted, features, lowered.scratch_busy, "generated.mq", source)
-        .map_err(|error| match error {
-            emit::EmitError::Object(message) => Failure::Bug(message),
-            other => Failure::TooLarge(other.to_string()),
-        })?
-        .object;
+    let object =
+        emit::back_end(&mut emitted, features, lowered.scratch_busy, &Sources::new("generated.mq", source))
+            .map_err(|error| match error {
+                emit::EmitError::Object(message) => Failure::Bug(message),
+                other => Failure::TooLarge(other.to_string()),
+            })?
+            .object;
     let emitted = with_one_global(emitted);
     verified("the back end", &emitted)?;
     Ok(Stages { plain, optimised, emitted, object })

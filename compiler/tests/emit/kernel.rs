@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use libbpf_rs::{MapCore, MapFlags, ObjectBuilder, ProgramInput, ProgramMut, set_print};
 use memql_compiler::emit::{self, EmitError, Emitted};
 use memql_compiler::ir::{GlobalDef, Module, text};
+use memql_compiler::sources::Sources;
 use memql_compiler::target::{Arch, Features};
 
 /// Features of a kernel that has nothing beyond 5.10.
@@ -62,7 +63,7 @@ pub fn back_end(module: Module, features: &Features) -> Emitted {
 pub fn try_back_end(mut module: Module, features: &Features) -> Result<Emitted, EmitError> {
     let offset = module.globals.values().map(|g| g.offset + g.size).max().unwrap_or(0).next_multiple_of(8);
     let busy = module.globals.push(GlobalDef { name: "busy".into(), size: 8, align: 8, offset });
-    emit::back_end(&mut module, features, busy, "test.mq", SOURCE)
+    emit::back_end(&mut module, features, busy, &Sources::new("test.mq", SOURCE))
 }
 
 /// What spans in the tests' IR point into.

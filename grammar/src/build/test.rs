@@ -150,7 +150,7 @@ impl Builder {
             }
             rule => unreachable!("memql.pest has no {rule:?} among a test's steps"),
         };
-        let end = children.need(Rule::semicolon).as_span().start() as u32;
+        let end = self.span_of(&children.need(Rule::semicolon)).start;
         TestStep { kind, span: Span { start: span.start, end } }
     }
 

@@ -13,6 +13,7 @@
 pub(crate) mod c_types;
 pub(crate) mod formats;
 pub(crate) mod functions;
+pub(crate) mod imports;
 pub(crate) mod macros;
 pub(crate) mod maps;
 pub(crate) mod names;
