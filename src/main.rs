@@ -132,7 +132,8 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
         eprint!("{}", script.render(&compilation.warnings));
     }
     show_stages(args.debug, &compilation);
-    if !args.warnings.none {
+    // In a run, what this kernel lacks is an error, unless an alternative has taken its place.
+    if args.mode != Mode::Run && !args.warnings.none {
         say_refusals(&target);
     }
     match &args.mode {
