@@ -2,9 +2,12 @@
 //! registers a call passes its arguments in. One file per architecture; everything else asks here.
 
 mod aarch64;
+mod calls;
 mod x86_64;
 
 use crate::target::Arch;
+
+pub use calls::{ArgumentPlace, argument_places};
 
 /// One architecture's registers, as a probe on a function sees them in its context.
 #[derive(Clone, Copy, Debug)]

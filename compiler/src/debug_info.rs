@@ -180,6 +180,40 @@ impl DebugTypes {
         at.map(|at| TypeRef(at as u32 + 1))
     }
 
+    /// The type without its other names and qualifiers.
+    pub fn plain(&self, at: TypeRef) -> TypeRef {
+        let mut at = at;
+        for _ in 0..MAX_DEPTH {
+            match self.get(at) {
+                Some(DebugType::Const(to) | DebugType::Volatile(to) | DebugType::Typedef { to, .. }) => {
+                    at = *to
+                }
+                Some(_) | None => return at,
+            }
+        }
+        TypeRef::VOID
+    }
+
+    /// The size of a type; 0 where it has none.
+    pub fn bytes(&self, at: TypeRef) -> u32 {
+        match self.get(self.plain(at)) {
+            Some(
+                DebugType::Int { bytes, .. }
+                | DebugType::Bool { bytes, .. }
+                | DebugType::Float { bytes, .. }
+                | DebugType::Aggregate { bytes, .. }
+                | DebugType::Enum { bytes, .. },
+            ) => *bytes,
+            Some(DebugType::Pointer(_)) => 8,
+            Some(DebugType::Array { element, len }) => match self.get(self.plain(*element)) {
+                // A chain of arrays that does not end has no size.
+                Some(DebugType::Array { .. }) => 0,
+                _ => self.bytes(*element).saturating_mul(*len),
+            },
+            Some(_) | None => 0,
+        }
+    }
+
     /// A type as C writes it, its qualifiers first and its pointers last: `const char*`, `struct foo*[4]`.
     pub fn c_name(&self, at: TypeRef) -> String {
         self.c_name_within(at, MAX_DEPTH)

@@ -398,6 +398,17 @@ impl Type {
         }
     }
 
+    /// Whether both are one type but for the memory that their pointers point into.
+    pub fn same_but_spaces(&self, other: &Type) -> bool {
+        match (self, other) {
+            (Type::Ptr { to, .. }, Type::Ptr { to: other, .. }) => to.same_but_spaces(other),
+            (Type::Array { elem, len }, Type::Array { elem: other, len: other_len }) => {
+                len == other_len && elem.same_but_spaces(other)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// Size in bytes of a stored value.
     pub fn size(&self) -> u32 {
         match self {

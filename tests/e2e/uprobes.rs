@@ -211,3 +211,40 @@ fn debug_information_may_be_in_a_file_of_its_own() {
     assert_eq!(listed("debug"), format!("{point}\n    int x\n"), "beside the program");
     assert_eq!(listed(&kept.display().to_string()), format!("{point}\n    int x\n"));
 }
+
+#[test]
+fn arguments_have_the_names_and_types_of_the_source() {
+    let script = r#"
+        uprobe:CALLS:six_args { printf("%d %d\n", args.a, args.f); }
+        uprobe:CALLS:text_arg { printf("%s\n", str(args.text)); }
+        uprobe:CALLS:struct_arg {
+            printf("%d %d %d %s %s\n", args.p->x, args.p.y, args.p.in.small, args.p.in.name, args.p.next.in.name);
+        }"#;
+    let round = |n: u32| format!("{n} {}\nsixteen tons\n10 -20 -3 near far\n", n + 5);
+    assert_eq!(need!(traced(script)), (0..3).map(round).collect::<String>());
+}
+
+#[test]
+fn a_struct_of_the_program_can_be_named() {
+    let out = need!(traced(
+        "uprobe:CALLS:struct_arg { $p = (struct point *)arg0; @[$p.next.y, sizeof(struct point)] = count(); }"
+    ));
+    assert_eq!(text::lines(&out), ["@[40, 40]: 3"]);
+}
+
+#[test]
+fn a_struct_has_one_type_in_several_functions() {
+    let out = need!(traced(
+        "uprobe:CALLS:struct_arg { @p = args.p; @q = (struct point *)arg0; } uprobe:CALLS:depth /@p != 0/ { @x = @p.x; @y = @q.y; }"
+    ));
+    let lines: Vec<&str> = text::lines(&out).into_iter().filter(|l| !l.contains("0x")).collect();
+    assert_eq!(lines, ["@x: 10", "@y: -20"]);
+}
+
+#[test]
+fn what_the_script_defines_goes_before_what_the_program_does() {
+    let out = need!(traced(
+        "struct point { short low; } uprobe:CALLS:struct_arg { @[((struct point *)arg0).low] = count(); }"
+    ));
+    assert_eq!(text::lines(&out), ["@[10]: 3"]);
+}

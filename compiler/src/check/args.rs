@@ -3,9 +3,10 @@
 use memql_grammar::ast::{BinaryOp, Name, Span};
 
 use super::Checker;
+use super::debug_types::Known;
 use super::diagnostics::points;
 use super::type_expr::integer_named;
-use crate::arch;
+use crate::arch::{self, ArgumentPlace};
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::btf::Btf;
 use crate::hir::{Expr, ExprKind};
@@ -36,6 +37,18 @@ impl Checker<'_> {
                     }
                 }
             }
+            AttachPoint::Uprobe { path, file_offset, .. } => {
+                let known = self.user_function(&path, file_offset, base)?;
+                let parameters = &known.signature.parameters;
+                match parameters.iter().position(|p| p.name == name.text) {
+                    Some(n) => self.user_argument(&known, n, span),
+                    None => {
+                        let fields: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
+                        let (at, point) = (self.probe.span, self.live_point()?);
+                        self.fail(|| points::unknown_argument(&format!("`{point}`"), name, &fields, at))
+                    }
+                }
+            }
             point => {
                 let arguments = self.typed_arguments(&point, base)?;
                 match arguments.iter().find(|a| a.name == name.text) {
@@ -62,6 +75,13 @@ impl Checker<'_> {
                 for field in self.tracepoint_format(&category, &event, span)?.fields {
                     let value = self.tracepoint_field(&field, &category, span)?;
                     add(field.name, value);
+                }
+            }
+            AttachPoint::Uprobe { path, file_offset, .. } => {
+                let known = self.user_function(&path, file_offset, span)?;
+                for (n, parameter) in known.signature.parameters.iter().enumerate() {
+                    let value = self.user_argument(&known, n, span)?;
+                    add(parameter.name.clone(), value);
                 }
             }
             point => {
@@ -166,9 +186,63 @@ impl Checker<'_> {
             | ProgramKind::RawTracepoint
             | ProgramKind::Fentry
             | ProgramKind::Fexit => Some(point),
+            // Inside of a function, arguments may be gone.
+            ProgramKind::Uprobe if matches!(point, AttachPoint::Uprobe { offset: 0, .. }) => Some(point),
             kind => {
                 let at = self.probe.span;
                 self.fail(|| points::no_arguments(kind, span, at))
+            }
+        }
+    }
+
+    /// What debug information says of a function of a program.
+    fn user_function(&mut self, path: &str, entry: u64, span: Span) -> Option<Known> {
+        match self.debug_signature(path, entry, span)? {
+            Some(known) => Some(known),
+            None => {
+                let (at, point) = (self.probe.span, self.live_point()?);
+                self.fail(|| points::no_debug_information(&point, span, at))
+            }
+        }
+    }
+
+    /// The nth argument of a function of a program.
+    fn user_argument(&mut self, known: &Known, n: usize, span: Span) -> Option<Expr> {
+        let arch = self.target.features().arch;
+        let place = *arch::argument_places(arch, &known.signature).get(n)?;
+        let parameter = known.signature.parameters.get(n)?;
+        let id = known.id(parameter.type_ref);
+        let ty = self.btf(span, "`args`")?.lang_type(id, AddrSpace::User);
+        let in_memory = |addr: Expr, offset: u32| {
+            let pointer = Type::Ptr { to: Box::new(ty.clone()), space: AddrSpace::User };
+            let addr = Box::new(Expr { ty: pointer, ..addr });
+            let kind = ExprKind::Load { addr, offset: i64::from(offset), bits: None };
+            Some(Expr { kind, ty: ty.clone(), span })
+        };
+        let stack_pointer = arch::registers(arch).stack_pointer;
+        match place {
+            ArgumentPlace::Register(offset) if ty.is_scalar() => {
+                let kind = ExprKind::CtxLoad { offset, bytes: ty.size(), signed: ty.is_signed() };
+                Some(Expr { kind, ty, span })
+            }
+            ArgumentPlace::Stack(offset) if ty != Type::Void => {
+                in_memory(register(stack_pointer, span), offset)
+            }
+            ArgumentPlace::Behind(offset) => in_memory(register(offset, span), 0),
+            ArgumentPlace::BehindStack(offset) => {
+                let pointer = Type::Ptr { to: Box::new(ty.clone()), space: AddrSpace::User };
+                let slot = Type::Ptr { to: Box::new(pointer.clone()), space: AddrSpace::User };
+                let addr = Box::new(Expr { ty: slot, ..register(stack_pointer, span) });
+                let kind = ExprKind::Load { addr, offset: i64::from(offset), bits: None };
+                in_memory(Expr { kind, ty: pointer, span }, 0)
+            }
+            ArgumentPlace::Register(_) | ArgumentPlace::Stack(_) | ArgumentPlace::Unreadable(_) => {
+                let why = match place {
+                    ArgumentPlace::Unreadable(why) => why,
+                    _ => "the language has no values of its type",
+                };
+                let shown = known.signature.types.c_name(parameter.type_ref);
+                self.fail(|| points::user_argument_unreadable(&parameter.name, &shown, why, span))
             }
         }
     }
@@ -265,7 +339,7 @@ impl Checker<'_> {
             _ => return Type::Void,
         };
         // Without BTF the address can still be printed and compared, only not looked behind.
-        let Ok(btf) = self.types() else { return Type::Void };
+        let Ok(btf) = self.named_types() else { return Type::Void };
         let id = if is_union { btf.union_named(tag) } else { btf.struct_named(tag) };
         id.map_or(Type::Void, |id| btf.lang_type(id, space))
     }

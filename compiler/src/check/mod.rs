@@ -22,6 +22,7 @@ mod call;
 mod compare;
 mod constant;
 mod convert;
+mod debug_types;
 pub mod diagnostics;
 mod expr;
 mod field;
@@ -134,6 +135,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) settings: ScriptSettings,
     /// The kernel's types with those that the script defines; `None` if it defines none.
     pub(crate) types: Option<Btf>,
+    /// Types of the programs that are probed.
+    pub(crate) debug: debug_types::DebugLayers,
     /// Headers that the script includes, which are not read.
     pub(crate) includes: Vec<(String, Span)>,
     /// Declared maps by name.
@@ -172,6 +175,7 @@ impl<'a> Checker<'a> {
             options,
             settings,
             types: None,
+            debug: debug_types::DebugLayers::default(),
             includes: includes(script),
             declared: BTreeMap::new(),
             before: Slots::default(),
@@ -250,7 +254,7 @@ impl<'a> Checker<'a> {
             cgroup_filters: std::mem::take(&mut self.cgroup_filters),
             settings: self.settings.plan.clone(),
             license: self.settings.license.clone(),
-            types: self.types.take(),
+            types: self.debug.all.take().or_else(|| self.types.take()),
         };
         Ok((script, self.into_findings()))
     }

@@ -313,6 +313,10 @@ fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> Gro
         skip: if uses.user_addresses { point.skip() } else { 0 },
     };
     match point {
+        // Functions that take the same are rare: each has a body of its own.
+        AttachPoint::Uprobe { .. } if uses.all_fields || !uses.fields.is_empty() => {
+            key.point = Some(point.to_string());
+        }
         AttachPoint::Uprobe { path, .. } if uses.file => key.file = Some(path.clone()),
         AttachPoint::Usdt { args, .. } if uses.layout() => key.usdt = Some(args.clone()),
         AttachPoint::Tracepoint { category, name } if uses.layout() => {

@@ -96,7 +96,11 @@ impl Checker<'_> {
         let declared = match ty {
             // `string` and `int8[]` take their size from the value.
             Some(ty) => match self.sized_type(ty, value_expr.as_ref().and_then(|v| v.as_ref())) {
-                Some(ty) => Some(ty),
+                // A type does not say which memory its pointers point into; the value knows.
+                Some(ty) => match value_expr.as_ref().and_then(|v| v.as_ref()) {
+                    Some(value) if ty.same_but_spaces(&value.ty) => Some(value.ty.clone()),
+                    _ => Some(ty),
+                },
                 None => {
                     // The name exists all the same, so that its uses are not reported too.
                     self.declare(var, None, true, false);

@@ -200,6 +200,24 @@ pub(crate) fn usdt_argument_unreadable(n: usize, text: &str, point: &AttachPoint
         .help("probe the function around it with `uprobe`, or read `reg(\"NAME\")`")
 }
 
+/// E0208: an argument of a program's function that is where memql does not read.
+pub(crate) fn user_argument_unreadable(name: &str, shown: &str, why: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("E0208", format!("`args.{name}` cannot be read"), span, "not available here")
+        .note(format!("its type is `{shown}`, and {why}"))
+}
+
+/// E0207: `args` of a function of which no debug information is at hand.
+pub(crate) fn no_debug_information(point: &AttachPoint, span: Span, at: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0207",
+        format!("the arguments of `{point}` are not known"),
+        span,
+        "needs debug information",
+    )
+    .because(at, "there is none for this function")
+    .help("compile the program with `-g`, install its debug files, or use `arg0`, `arg1`...")
+}
+
 /// E0209: what BTF does not know the arguments of.
 pub(crate) fn arguments_unknown(point: &AttachPoint, span: Span) -> Diagnostic {
     Diagnostic::error(

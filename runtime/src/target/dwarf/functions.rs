@@ -55,13 +55,12 @@ fn parameters_of(unit: &LoadedUnit, function: UnitOffset) -> Result<Vec<UnitOffs
     Ok(found)
 }
 
+/// An attribute's value, and the unit whose words it is in.
+type Attribute = (Rc<LoadedUnit>, AttributeValue<super::Reader>);
+
 impl Collector<'_> {
     /// An attribute of an entry, or of the entry that declares what it defines.
-    fn attribute(
-        &self,
-        place: &Place,
-        name: gimli::DwAt,
-    ) -> Result<Option<(Rc<LoadedUnit>, AttributeValue<super::Reader>)>, Failed> {
+    fn attribute(&self, place: &Place, name: gimli::DwAt) -> Result<Option<Attribute>, Failed> {
         let mut place = place.clone();
         for _ in 0..MAX_ORIGINS {
             let entry = place.unit.unit().entry(place.offset)?;

@@ -143,6 +143,12 @@ fn damaged(shown: &str, Failed(error): &Failed) -> FactError {
     }
 }
 
+/// Addresses of code, and which of the file's units it belongs to.
+type UnitRange = (Range<u64>, usize);
+
+/// A unit, and what its entries refer to.
+type SplitUnit = (Dwarf<Reader>, Unit<Reader>);
+
 /// The debug information of one file.
 pub struct Info {
     file: ElfFile,
@@ -150,7 +156,7 @@ pub struct Info {
     headers: Vec<UnitHeader<Reader>>,
     units: RefCell<HashMap<usize, Rc<LoadedUnit>>>,
     /// The addresses of each unit's code, once they were asked for.
-    ranges: RefCell<Option<Rc<Vec<(Range<u64>, usize)>>>>,
+    ranges: RefCell<Option<Rc<[UnitRange]>>>,
     package: Option<DwarfPackage<Reader>>,
 }
 
@@ -161,7 +167,7 @@ pub struct LoadedUnit {
     /// The unit in the file itself.
     skeleton: Unit<Reader>,
     /// The unit of a `.dwo` file in whose place it stands.
-    split: Option<(Dwarf<Reader>, Unit<Reader>)>,
+    split: Option<SplitUnit>,
     /// The file's.
     main: Rc<Dwarf<Reader>>,
 }
@@ -203,7 +209,7 @@ impl Info {
     }
 
     /// The unit that was split off from a skeleton.
-    fn split(&self, skeleton: &Unit<Reader>) -> Result<Option<(Dwarf<Reader>, Unit<Reader>)>, Failed> {
+    fn split(&self, skeleton: &Unit<Reader>) -> Result<Option<SplitUnit>, Failed> {
         let Some(id) = skeleton.dwo_id else { return Ok(None) };
         let packed = self.package.as_ref().map(|p| p.find_cu(id, &self.dwarf)).transpose()?.flatten();
         let dwarf = match packed {
@@ -247,7 +253,7 @@ impl Info {
                         all.push((range.begin..range.end, index));
                     }
                 }
-                self.ranges.borrow_mut().insert(Rc::new(all)).clone()
+                self.ranges.borrow_mut().insert(all.into()).clone()
             }
         };
         let found = ranges.iter().find(|(range, _)| range.contains(&address));
