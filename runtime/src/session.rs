@@ -268,6 +268,7 @@ impl Run<'_, '_> {
         if self.plan.settings.print_maps_on_exit {
             receiver.output.print_all_maps(self.maps)?;
         }
+        receiver.output.end_of_script();
         receiver.output.flush()?;
         let mut losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
         losses.extend(health::not_printed(left));

@@ -125,7 +125,7 @@ fn begin_comes_first_and_end_last() {
         begin { printf("begin\n"); }
     "#;
     let Some(text) = printed(Case { script, ..Case::default() }, 0) else { return };
-    assert_eq!(text, "begin\ninterval\nend\n");
+    assert_eq!(text, "begin\ninterval\nend\n\n\n");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn nothing_that_comes_after_exit_is_printed_except_by_end() {
         end { printf("end\n"); }
     "#;
     let Some(text) = printed(Case { script, ..Case::default() }, 0) else { return };
-    assert_eq!(text, "one\nend\n");
+    assert_eq!(text, "one\nend\n\n\n");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_run_ends_with_the_process_it_is_about() {
         ..Case::default()
     };
     let Some(text) = printed(case, 0) else { return };
-    assert_eq!(text, "end\n");
+    assert_eq!(text, "end\n\n\n");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn uprobes_of_a_child_see_its_first_call() {
         ..Case::default()
     };
     let Some(text) = printed(case, 0) else { return };
-    assert_eq!(text, "start\n");
+    assert_eq!(text, "start\n\n\n");
 }
 
 #[test]

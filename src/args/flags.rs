@@ -224,6 +224,9 @@ fn not_needed() -> Vec<Flag> {
         value("include-dir", "DIR", "", |_, _| Ok(()))
             .short('I')
             .needless("`-I` has no effect: memql reads no C headers, types come from the kernel's BTF"),
+        value("include", "FILE", "", |_, _| Ok(())).long("include").needless(
+            "`--include` has no effect: memql reads no C headers, types come from the kernel's BTF",
+        ),
         switch("btf", "", |_| ()).short('b').long("btf"),
         // The kernel counts the semaphores of USDT probes by file, in all processes, in any case.
         switch("usdt-file-activation", "", |_| ()).long("usdt-file-activation"),

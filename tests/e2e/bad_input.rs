@@ -64,7 +64,13 @@ fn a_kernel_without_kprobes_says_so() {
     if machine::kprobes().is_ok() {
         return crate::support::skip::skipped("this kernel has kprobes");
     }
-    assert_said("kprobe:vfs_read { }", &["kprobe"]);
+    let run = memql::run(["-e", "kprobe:vfs_read { }"]);
+    assert_eq!((run.code(), run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("error[E0205]: this kernel has no kprobes"), "{}", run.stderr);
+    // What is not going to run here compiles all the same.
+    let check = memql::run(["--check", "-e", "kprobe:vfs_read { }"]);
+    assert_eq!(check.code(), 0);
+    assert!(check.stderr.starts_with("warning: not on this kernel: "), "{}", check.stderr);
 }
 
 #[test]

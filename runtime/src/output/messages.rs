@@ -77,6 +77,6 @@ pub(super) trait Messages {
     fn lost_events(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, lost: u64);
     /// What was lost in all, if anything; `errors` is told elsewhere.
     fn losses(&self, out: &mut Vec<u8>, losses: &[Lost]);
-    /// The maps that are left are printed next.
+    /// The script has ended; the maps that are left are printed next, if there are any.
     fn before_last_maps(&self, out: &mut Vec<u8>);
 }

@@ -99,6 +99,8 @@ pub enum Action {
 
 /// Prints what a run's events ask for.
 pub struct Output<'p> {
+    /// What the script printed and what follows it were parted.
+    script_ended: bool,
     plan: &'p Plan,
     messages: Box<dyn Messages>,
     sink: Sink,
@@ -126,6 +128,7 @@ impl<'p> Output<'p> {
             plan,
             messages,
             sink,
+            script_ended: false,
             warnings,
             symbols,
             names,
@@ -253,20 +256,23 @@ impl<'p> Output<'p> {
     /// # Errors
     /// As [`Output::event`].
     pub fn print_all_maps(&mut self, maps: &dyn MapAccess) -> Result<(), OutputError> {
-        let mut first = true;
         for (index, map) in self.plan.maps.iter().enumerate() {
             let entries = maps.entries(index)?;
             if entries.is_empty() {
                 continue;
             }
-            if first {
-                self.messages.before_last_maps(self.sink.buffer());
-                first = false;
-            }
+            self.end_of_script();
             self.push_entries(map, &entries, Selection::ALL, maps)?;
             self.sink.settle()?;
         }
         Ok(())
+    }
+
+    /// Parts what the script has printed from what follows it: the maps that are left, or nothing. Once.
+    pub fn end_of_script(&mut self) {
+        if !std::mem::replace(&mut self.script_ended, true) {
+            self.messages.before_last_maps(self.sink.buffer());
+        }
     }
 
     /// Says that everything is attached.

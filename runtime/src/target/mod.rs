@@ -96,8 +96,12 @@ impl Running {
         Running { not_to_run: true, ..self }
     }
 
-    /// What a run would have been refused, in words, sorted.
+    /// What a run would have been refused, in words, sorted; nothing for a target that is for a run, which is
+    /// refused itself or goes on without.
     pub fn refusals(&self) -> Vec<String> {
+        if !self.not_to_run {
+            return Vec::new();
+        }
         let kinds = self.kinds.borrow();
         let kinds = kinds.values().filter_map(|answer| answer.as_ref().err().map(|e| e.message.clone()));
         let mut refusals: Vec<String> = kinds.chain(self.missing.borrow().iter().cloned()).collect();
