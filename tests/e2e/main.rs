@@ -10,6 +10,7 @@ mod bad_input;
 mod command_line;
 mod drsnoop;
 mod fallbacks;
+mod faults;
 mod golden;
 mod imports;
 mod load;

@@ -8,15 +8,25 @@ use std::sync::Mutex;
 
 /// Path of the compiled program `name`; an error says why there is none on this machine.
 pub fn program(name: &str) -> Result<PathBuf, String> {
-    compile(name, &[])
+    compile(name, "programs", &[])
+}
+
+/// A library of that source.
+pub fn library(name: &str) -> Result<PathBuf, String> {
+    compile(name, "libraries", &["-shared", "-fPIC"])
+}
+
+/// The same library with its functions elsewhere in the file.
+pub fn padded_library(name: &str) -> Result<PathBuf, String> {
+    compile(name, "padded", &["-shared", "-fPIC", "-DPADDED"])
 }
 
 /// The same, with everything it needs inside.
 pub fn static_program(name: &str) -> Result<PathBuf, String> {
-    compile(name, &["-static"])
+    compile(name, "static", &["-static"])
 }
 
-fn compile(name: &str, more_flags: &[&str]) -> Result<PathBuf, String> {
+fn compile(name: &str, kind: &str, more_flags: &[&str]) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|broken| broken.into_inner());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
@@ -24,11 +34,7 @@ fn compile(name: &str, more_flags: &[&str]) -> Result<PathBuf, String> {
         cpp if cpp.exists() => (machine::program("g++")?, cpp),
         _ => (machine::program("gcc")?, folder.join(format!("{name}.c"))),
     };
-    let out_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(if more_flags.is_empty() {
-        "programs"
-    } else {
-        "static"
-    });
+    let out_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
     std::fs::create_dir_all(&out_folder).expect("make the folder of compiled programs");
     let out = out_folder.join(name);
     let newest_source = [source.clone(), folder.join("step.h")].iter().filter_map(|f| modified(f)).max();

@@ -37,6 +37,11 @@ impl Trigger {
         self.until("done")
     }
 
+    /// Waits until it stands at another step.
+    pub fn stands_at(&mut self, step: &str) -> String {
+        self.until(step)
+    }
+
     /// Lets it go on.
     pub fn go(&mut self) {
         self.stdin
