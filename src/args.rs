@@ -20,7 +20,7 @@ mod script_options;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgMatches, Command};
 use memql_compiler::check::{OptionSpec, OptionValue};
-use memql_runtime::{Buffering, Without};
+use memql_runtime::{Buffering, OutputFormat, Without};
 
 use flags::{Flag, Take, flags};
 
@@ -35,8 +35,8 @@ pub struct Args {
     pub list: bool,
     /// The pattern of `-l`.
     pub pattern: Option<String>,
-    /// `-f json`
-    pub json: bool,
+    /// `-f`
+    pub format: OutputFormat,
     /// `-o`
     pub output: Option<String>,
     /// `-B`

@@ -148,7 +148,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     let options = RunOptions {
         pid: args.pid,
         child,
-        json: args.json,
+        format: args.format,
         output: args.output.map(Into::into),
         buffering: args.buffering,
         quiet: args.quiet,

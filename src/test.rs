@@ -226,7 +226,7 @@ impl File {
             options: args.options,
             environment: Default::default(),
         };
-        Ok(TestRun { run, json: args.json })
+        Ok(TestRun { run, json: args.format == memql_runtime::OutputFormat::Json })
     }
 }
 

@@ -55,6 +55,8 @@ helpers! {
     MAP_DELETE_ELEM = 3 "map_delete_elem" (2) -> I64 false false 3 . 19;
     /// `bpf_ktime_get_ns()`: monotonic time.
     KTIME_GET_NS = 5 "ktime_get_ns" (0) -> I64 true false 4 . 1;
+    /// `bpf_trace_printk(format, size, a, b, c)`: bytes written or a negative errno.
+    TRACE_PRINTK = 6 "trace_printk" (5) -> I64 false false 4 . 1;
     /// `bpf_get_prandom_u32()`
     GET_PRANDOM_U32 = 7 "get_prandom_u32" (0) -> I64 true false 4 . 1;
     /// `bpf_get_smp_processor_id()`

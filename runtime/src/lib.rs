@@ -40,7 +40,7 @@ mod world;
 
 pub use error::RunError;
 pub use load::Logs;
-pub use output::Buffering;
+pub use output::{Buffering, OutputFormat};
 pub use process::{Child, Process};
 pub use session::{Outcome, RunOptions, run};
 pub use target::Without;

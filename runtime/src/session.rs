@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use crate::health::{self, Lost};
 use crate::load::{Loaded, Logs, Opened};
 use crate::maps::KernelMaps;
-use crate::output::{self, Buffering, KernelNames, OutputError};
+use crate::output::{self, Buffering, KernelNames, OutputError, OutputFormat};
 use crate::process::Child;
 use crate::receiver::{Mode, Receiver};
 use crate::ring::{BATCH_TIME, Read, Ring};
@@ -48,8 +48,8 @@ pub struct RunOptions {
     pub pid: Option<u32>,
     /// `-c`: the run is about this child, lets it go when everything is attached, and ends with it.
     pub child: Option<Child>,
-    /// `-f json`
-    pub json: bool,
+    /// `-f`
+    pub format: OutputFormat,
     /// `-o`: the file for results; stdout without.
     pub output: Option<PathBuf>,
     /// `-B`: when output is written.

@@ -47,7 +47,7 @@ impl World {
         let RunOptions {
             pid,
             child,
-            json,
+            format,
             output,
             buffering,
             quiet,
@@ -61,7 +61,6 @@ impl World {
         // First, so that whoever waits for it sees it close if the rest fails.
         let ready = ready_fd.map(taken).transpose()?;
         let process = pid.map(|pid| Process::open(i32::try_from(pid).unwrap_or(i32::MAX))).transpose()?;
-        let format = if json { OutputFormat::Json } else { OutputFormat::Text };
         Ok(World {
             process,
             child,

@@ -16,7 +16,7 @@ use memql_compiler::compile::compile;
 use memql_compiler::plan::Compiled;
 use memql_compiler::sources::Sources;
 use memql_runtime::target::Running;
-use memql_runtime::{Child, Outcome, RunError, RunOptions, run};
+use memql_runtime::{Child, Outcome, OutputFormat, RunError, RunOptions, run};
 
 /// One run: a script and what it is about.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl Case {
         let options = RunOptions {
             pid: self.pid,
             child,
-            json: self.json,
+            format: if self.json { OutputFormat::Json } else { OutputFormat::Text },
             output: Some(path),
             ready_fd: Some(ready_fd.into_raw_fd()),
             ..RunOptions::default()

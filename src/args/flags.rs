@@ -5,7 +5,7 @@
 
 use clap::{Arg, ArgAction};
 
-use super::{Args, Buffering, Emit, Mode};
+use super::{Args, Buffering, Emit, Mode, OutputFormat};
 
 /// A flag: how it is written, and what it does to the arguments.
 pub(super) struct Flag {
@@ -61,11 +61,12 @@ fn running() -> Vec<Flag> {
         )
         .short('c')
         .long("cmd"),
-        value("format", "FORMAT", "Output format: text or json", |args, text| {
-            args.json = match text {
-                "text" => false,
-                "json" => true,
-                _ => return Err("expected `text` or `json`".into()),
+        value("format", "FORMAT", "Output format: text, json or ndjson", |args, text| {
+            args.format = match text {
+                "text" => OutputFormat::Text,
+                "json" => OutputFormat::Json,
+                "ndjson" => OutputFormat::Ndjson,
+                _ => return Err("expected `text`, `json` or `ndjson`".into()),
             };
             Ok(())
         })

@@ -265,6 +265,13 @@ impl Checker<'_> {
         }
     }
 
+    /// An enumeration of the kernel's BTF that has this width.
+    fn enumeration(&self, name: &str, width: u8) -> Option<Type> {
+        let btf = self.target.btf().ok()?;
+        let ty = btf.lang_type(btf.enum_named(name)?, AddrSpace::Kernel);
+        matches!(ty, Type::Enum { bits, .. } if bits == width).then_some(ty)
+    }
+
     fn tracepoint_field(&mut self, field: &TracepointField, category: &str, span: Span) -> Option<Expr> {
         let syscall = category == "syscalls";
         let offset = field.offset;
@@ -275,8 +282,11 @@ impl Checker<'_> {
                 let Some(bits) = width(field.size) else {
                     return self.fail(|| points::odd_field(&field.name, field.size, span));
                 };
-                let ty =
-                    if field.ctype == "bool" && bits == 8 { Type::Bool } else { Type::Int { bits, signed } };
+                let ty = match field.ctype.strip_prefix("enum ") {
+                    _ if field.ctype == "bool" && bits == 8 => Type::Bool,
+                    Some(name) => self.enumeration(name, bits).unwrap_or(Type::Int { bits, signed }),
+                    None => Type::Int { bits, signed },
+                };
                 Some(Expr { kind: ExprKind::CtxLoad { offset, bytes: field.size, signed }, ty, span })
             }
             FieldForm::Pointer => {

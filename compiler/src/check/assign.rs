@@ -25,6 +25,16 @@ impl Checker<'_> {
                 };
                 self.assign_var(name, value, span)
             }
+            Ast::Map { .. } if op.is_none() && block_of_aggregation(value).is_some() => {
+                let block = block_of_aggregation(value)?;
+                let mut stmts = block.stmts.clone();
+                let value = *block.value.clone()?;
+                stmts.push(ast::Stmt {
+                    kind: ast::StmtKind::Assign { place: place.clone(), op: None, value },
+                    span,
+                });
+                Some(StmtKind::Block(self.block(&ast::Block { stmts, value: None, ..block.clone() })))
+            }
             Ast::Map { name, key } => {
                 let key = key.as_deref();
                 match (op, aggregation(value)) {
@@ -173,4 +183,10 @@ fn aggregation(value: &AstExpr) -> Option<(&'static functions::Entry, &ast::Name
     let Ast::Call { name, args } = &value.kind else { return None };
     let entry = functions::find(&name.text).filter(|e| e.is_aggregation())?;
     Some((entry, name, args))
+}
+
+/// A block whose value is an aggregation: `{ let $a = 100; avg($a) }`.
+fn block_of_aggregation(value: &AstExpr) -> Option<&ast::Block> {
+    let Ast::Block(block) = &value.kind else { return None };
+    aggregation(block.value.as_deref()?).map(|_| block)
 }

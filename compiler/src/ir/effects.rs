@@ -25,6 +25,8 @@ pub enum Arg {
     Writes,
     /// A plain number: a size, flags, an index.
     Number,
+    /// Any value at all: what the helper does with it depends on another argument.
+    Anything,
     /// An address that the helper reads with the kernel's care for faults: any but a user's.
     KernelAddr,
     /// A user address that the helper reads with care for faults.
@@ -67,6 +69,7 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::GET_CURRENT_COMM => &[Arg::Writes, Arg::Number],
         h::GET_STACK => &[Arg::Ctx, Arg::Writes, Arg::Number, Arg::Number],
         h::SEND_SIGNAL | h::SEND_SIGNAL_THREAD | h::GET_SOCKET_COOKIE => &[Arg::Number],
+        h::TRACE_PRINTK => &[Arg::Reads, Arg::Number, Arg::Anything, Arg::Anything, Arg::Anything],
         h::OVERRIDE_RETURN => &[Arg::Ctx, Arg::Number],
         h::D_PATH => &[Arg::Number, Arg::Writes, Arg::Number],
         h::PROBE_WRITE_USER => &[Arg::UserAddr, Arg::Reads, Arg::Number],
@@ -95,6 +98,7 @@ impl Arg {
             Arg::Reads => "an address of readable memory",
             Arg::Writes => "an address of writable memory",
             Arg::Number => "a number",
+            Arg::Anything => "a value",
             Arg::KernelAddr => "a kernel address",
             Arg::UserAddr => "a user address",
             Arg::Record => "a ring buffer record",
@@ -113,6 +117,7 @@ impl Arg {
                 matches!(ty, Type::Stack | Type::Map | Type::Ring)
             }
             Arg::Number => ty == Type::I64,
+            Arg::Anything => true,
             Arg::KernelAddr => ty == Type::Kernel || ty.is_memory(),
             Arg::UserAddr => ty == Type::User,
             Arg::Record => ty == Type::Ring,

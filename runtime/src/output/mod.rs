@@ -20,6 +20,7 @@ mod map;
 mod messages;
 mod named;
 mod names;
+mod ndjson;
 mod network;
 mod outside;
 mod report;
@@ -63,8 +64,10 @@ pub enum OutputFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, as bpftrace writes them.
     Json,
+    /// One JSON object a line, with a type for each value: docs/output.md.
+    Ndjson,
 }
 
 /// Where output goes and how it is written.
@@ -119,6 +122,7 @@ impl<'p> Output<'p> {
         let messages: Box<dyn Messages> = match format {
             OutputFormat::Text => Box::new(text::TextMessages { terminal: sink.is_terminal() }),
             OutputFormat::Json => Box::new(json::JsonMessages),
+            OutputFormat::Ndjson => Box::new(ndjson::NdjsonMessages),
         };
         let symbols = outside.symbols(SymbolOptions {
             demangle: plan.settings.demangle,

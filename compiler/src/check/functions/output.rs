@@ -6,6 +6,7 @@ use super::{Call, Checks, Entry};
 use crate::check::diagnostics::{formats, functions as errors};
 use crate::check::{Checker, constant};
 use crate::format::parse_format;
+use crate::helpers;
 use crate::hir::{Expr, ExprKind, StmtKind};
 use crate::plan::{Conversion, Format, FormatPiece, Severity, Verb};
 use crate::types::Type;
@@ -39,6 +40,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         Checks::Effect(|k, c| tell(k, c, Severity::Warning)),
     )
     .takes_at_least(1),
+    Entry::new(
+        "debugf",
+        "void debugf(const string format, ...)",
+        "writes to the kernel's trace_pipe, up to three arguments",
+        Checks::Effect(debugf),
+    )
+    .takes(1, 4),
     Entry::new("cat", "void cat(const string format, ...)", "prints a file", Checks::Effect(cat))
         .takes_at_least(1),
     Entry::new("system", "void system(const string format, ...)", "runs a command", Checks::Effect(system))
@@ -53,6 +61,20 @@ fn printf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
 
 fn tell(checker: &mut Checker<'_>, call: &Call<'_>, severity: Severity) -> Option<StmtKind> {
     formatted(checker, call).map(|(format, args)| StmtKind::Tell { severity, format, args })
+}
+
+/// The kernel formats the text itself, with no more arguments than its helper takes.
+fn debugf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
+    let span = call.span;
+    let literal = checker.literal_argument(call, 0, "the format")?;
+    let (_, values) = formatted(checker, call)?;
+    let format = constant::text(&literal.bytes, literal.span);
+    let size = Expr::int(i64::from(format.ty.size()), Type::U64, span);
+    let mut args = vec![format, size];
+    args.extend(values);
+    args.resize(5, Expr::int(0, Type::U64, span));
+    let kind = ExprKind::Helper { helper: helpers::TRACE_PRINTK, context: false, args };
+    Some(StmtKind::Expr(Expr { kind, ty: Type::I64, span }))
 }
 
 fn cat(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
@@ -115,7 +137,7 @@ pub(crate) fn fits(
         | Verb::Pointer
         | Verb::Char => number,
         Verb::GfpFlags => number,
-        Verb::Text => !matches!(value.ty, Type::Struct(_) | Type::Void | Type::Agg(_)),
+        Verb::Text => !matches!(value.ty, Type::Void | Type::Agg(_)),
         Verb::EscapedHex | Verb::SpacedHex => matches!(value.ty, Type::Buf { .. }),
     };
     if !fits {
@@ -160,7 +182,7 @@ fn print(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<StmtKind> {
 }
 
 fn printed(checker: &mut Checker<'_>, value: Expr) -> Option<StmtKind> {
-    if matches!(value.ty, Type::Struct(_) | Type::Void) {
+    if value.ty == Type::Void {
         return checker.fail(|| errors::not_printable(&value));
     }
     checker.keepable(&value)?;

@@ -137,7 +137,8 @@ fn length(checker: &mut Checker<'_>, arg: &AstExpr) -> Option<Length> {
 fn address(checker: &mut Checker<'_>, call: &Call<'_>, value: Expr) -> Option<Expr> {
     match &value.ty {
         Type::Ptr { .. } => Some(value),
-        Type::Int { bits: 64, .. } => {
+        // A literal is an address if somebody says so: `str(0)` is what is there, which is nothing.
+        Type::Int { bits, .. } if *bits == 64 || constant::value_of(&value).is_some() => {
             let ty =
                 Type::Ptr { to: Box::new(Type::Int { bits: 8, signed: true }), space: AddrSpace::Unknown };
             checker.convert(value, &ty)
