@@ -169,6 +169,15 @@ fn a_line_of_source_is_a_place() {
 }
 
 #[test]
+fn the_first_line_of_a_function_is_where_the_function_is() {
+    let line = line_of("int negative(int x)");
+    let script = format!(
+        "uprobe:CALLS@calls.c:{line} {{ @line = reg(\"pc\"); }} uprobe:CALLS:negative {{ @same[reg(\"pc\") == @line] = count(); }} end {{ clear(@line); }}"
+    );
+    assert_eq!(text::lines(&need!(traced(&script))), ["@same[true]: 3"]);
+}
+
+#[test]
 fn a_line_without_code_is_named_with_those_that_have_some() {
     need!(machine::uprobes());
     let calls = need!(program("calls")).display().to_string();

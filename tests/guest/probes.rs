@@ -24,6 +24,12 @@ fn a_kprobe_counts_every_call() {
 }
 
 #[test]
+fn a_function_that_ftrace_does_not_list_takes_a_kprobe_by_its_name() {
+    let out = need!(traced(r#"kprobe:__x64_sys_getppid /comm == "calls"/ { @ = count(); }"#, "getppid"));
+    assert_eq!(text::lines(&out), ["@: 25"]);
+}
+
+#[test]
 fn a_kretprobe_has_the_result() {
     // all calls but the first return the mask that the one before set: 022
     let script = r#"kretprobe:__x64_sys_umask /comm == "calls"/ { @[retval] = count(); }"#;

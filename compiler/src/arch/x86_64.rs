@@ -37,6 +37,7 @@ pub(super) const REGISTERS: Registers = Registers {
         ("di", DI),
         ("orig_ax", 120),
         ("ip", IP),
+        ("pc", IP),
         ("cs", 136),
         ("flags", 144),
         ("sp", SP),
