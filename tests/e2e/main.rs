@@ -7,6 +7,7 @@
 mod support;
 
 mod bad_input;
+mod bpftrace_tools;
 mod command_line;
 mod drsnoop;
 mod fallbacks;
