@@ -237,6 +237,9 @@ fn not_needed() -> Vec<Flag> {
         switch("verify-llvm-ir", "", |_| ())
             .long("verify-llvm-ir")
             .needless("`--verify-llvm-ir` has no effect: memql compiles without LLVM"),
+        value("dwarf-pid", "PID", "", |_, _| Ok(())).long("dwarf-pid").instead(
+            "user stacks follow frame pointers; build the program with -fno-omit-frame-pointer",
+        ),
         value("aot", "FILE", "", |_, _| Ok(())).long("aot").instead(
             "memql compiles a script in milliseconds when it is run; `--emit-elf FILE` keeps the object",
         ),
