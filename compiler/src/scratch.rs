@@ -170,28 +170,47 @@ fn choose(program: &Program, spill_bytes: u32) -> Result<Vec<(FuncRef, Vec<Slot>
     // Largest last, to be taken from the end; the entry's before those of callbacks, which would have to
     // look their entry up at every call.
     movable.sort_by_key(|(id, slot, size)| (*size, std::cmp::Reverse(*id), std::cmp::Reverse(*slot)));
-    let mut moved: PrimaryMap<FuncRef, Vec<Slot>> = program.functions.values().map(|_| Vec::new()).collect();
     let ranges: PrimaryMap<FuncRef, SlotRanges> = program.functions.values().map(SlotRanges::new).collect();
-    loop {
+    // Bytes of the deepest chain when so many of them have moved, and these.
+    let with = |count: usize| {
+        let mut moved: PrimaryMap<FuncRef, Vec<Slot>> =
+            program.functions.values().map(|_| Vec::new()).collect();
+        movable.iter().rev().take(count).for_each(|(id, slot, _)| moved[*id].push(*slot));
         let frames =
             program.functions.iter().map(|(id, f)| frame_bytes(f, &ranges[id], &moved[id]) + spill_bytes);
-        let bytes =
-            chain_bytes(program, &frames.collect::<Vec<_>>(), FuncRef::from_u32(0), program.functions.len());
-        if bytes <= STACK_BYTES {
-            return Ok(moved.into_iter().filter(|(_, slots)| !slots.is_empty()).collect());
-        }
-        let Some((id, slot, _)) = movable.pop() else {
+        let frames: Vec<u32> = frames.collect();
+        (chain_bytes(program, &frames, FuncRef::from_u32(0), program.functions.len()), moved)
+    };
+    // The fewest that do, found by halving: laying a frame out takes long where there are thousands of slots.
+    let mut best = with(0);
+    if best.0 > STACK_BYTES {
+        let (mut few, mut enough) = (0, movable.len());
+        best = with(enough);
+        if best.0 > STACK_BYTES {
             let (program, variables) = (program.name.clone(), largest_variables(program));
-            return Err(EmitError::Stack { program, bytes, variables });
-        };
-        moved[id].push(slot);
+            return Err(EmitError::Stack { program, bytes: best.0, variables });
+        }
+        while enough - few > 1 {
+            let middle = few + (enough - few) / 2;
+            let tried = with(middle);
+            if tried.0 <= STACK_BYTES {
+                (enough, best) = (middle, tried);
+            } else {
+                few = middle;
+            }
+        }
     }
+    Ok(best.1.into_iter().filter(|(_, slots)| !slots.is_empty()).collect())
 }
 
 /// Bytes of a frame without the slots that moved, with the key's slot if there are any.
 fn frame_bytes(function: &Function, ranges: &SlotRanges, moved: &[Slot]) -> u32 {
     let key_bytes = if moved.is_empty() { 0 } else { 8 };
-    let stay: Vec<Slot> = function.slots.keys().filter(|slot| !moved.contains(slot)).collect();
+    let mut gone: EntitySet<Slot> = EntitySet::new();
+    moved.iter().for_each(|slot| {
+        gone.insert(*slot);
+    });
+    let stay: Vec<Slot> = function.slots.keys().filter(|slot| !gone.contains(*slot)).collect();
     Frame::new(function, ranges, &stay, 0).size + key_bytes
 }
 

@@ -10,6 +10,7 @@
 //! // env: BPFTRACE_X=1     the environment
 //! // unsafe                `--unsafe`
 //! // kernel: bare          no kprobes, no fentry, no BTF
+//! // compile               the whole compiler, whose errors are shown
 //! ```
 //!
 //! `MEMQL_BLESS=1 cargo test -p memql-compiler --test check` writes the `.out` files anew; read the diff.
@@ -17,10 +18,12 @@
 #[path = "check_support/mod.rs"]
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use memql_compiler::check::{self, OptionValue, RunConfig, script_options, syntax_diagnostics};
+use memql_compiler::compile::Source;
 use memql_compiler::diagnostic::{Diagnostic, render};
 use memql_compiler::target::Frozen;
 
@@ -32,6 +35,13 @@ fn check(source: &str) -> String {
         Ok(script) => script,
         Err(errors) => return show(&syntax_diagnostics(&errors)),
     };
+    if source.lines().any(|line| line == "// compile") {
+        let source = Source { name: "script.mq", text: source };
+        return match memql_compiler::compile::compile(source, &script, &kernel, &run) {
+            Ok(compilation) => show(&compilation.warnings),
+            Err(findings) => show(&findings),
+        };
+    }
     match check::check(&script, &kernel, &run) {
         Ok((tree, warnings)) => format!("{}{}", show(&warnings), check::text::print(&tree)),
         Err(findings) => show(&findings),
@@ -116,6 +126,61 @@ fn every_case_that_expects_an_error_is_named_after_its_code() {
         match code {
             Some(code) => assert!(expected.contains(&format!("[{code}]")), "{name} does not give {code}"),
             None => assert!(!expected.contains("error["), "{name} fails, but its name has no code"),
+        }
+    }
+}
+
+/// Codes that no script can bring about here, and why.
+const WITHOUT_CASE: &[(&str, &str)] = &[
+    ("E0899", "says that memql is wrong, and is looked for by `no_broken_script_panics_or_loses_a_part`"),
+    ("E0957", "says that memql is wrong, or that a test asks for what tests cannot do"),
+    ("W0901", "says where something was lost when a run ends: the command's tests have it"),
+];
+
+/// Each code in the compiler's and the grammar's source is in a case's output, here or of `memql test`.
+#[test]
+fn every_code_has_a_case() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the compiler has a folder above it");
+    let mut codes: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for folder in ["compiler/src", "grammar/src", "src"] {
+        for_each_file(&top.join(folder), "rs", &mut |path, text| {
+            // A list of codes is no place where they are given.
+            for line in text.lines().filter(|line| !line.contains("const CODES")) {
+                for word in line.split('"').filter(|word| is_code(word)) {
+                    codes.entry(word.to_owned()).or_default().insert(path.to_owned());
+                }
+            }
+        });
+    }
+    assert!(codes.len() > 100, "only {} codes are found", codes.len());
+    let mut shown = String::new();
+    for folder in ["compiler/tests/check", "tests/test_command"] {
+        for_each_file(&top.join(folder), "out", &mut |_, text| shown.push_str(text));
+    }
+    let exempt = |code: &str| WITHOUT_CASE.iter().any(|(c, _)| *c == code);
+    let missing: Vec<&String> =
+        codes.keys().filter(|code| !exempt(code) && !shown.contains(&format!("[{code}]"))).collect();
+    assert!(missing.is_empty(), "no case shows {missing:?}: add one to tests/check");
+    // A code means one thing: it is given for diagnostics of one family only.
+    let families = |files: &BTreeSet<PathBuf>| -> BTreeSet<bool> {
+        files.iter().map(|f| f.components().any(|c| c.as_os_str() == "testing")).collect()
+    };
+    let twice: Vec<&String> =
+        codes.iter().filter(|(_, files)| families(files).len() > 1).map(|(c, _)| c).collect();
+    assert!(twice.is_empty(), "{twice:?} mean one thing in scripts and another in their tests");
+}
+
+fn is_code(word: &str) -> bool {
+    word.len() == 5 && word.starts_with(['E', 'W']) && word[1..].bytes().all(|b| b.is_ascii_digit())
+}
+
+fn for_each_file(folder: &Path, extension: &str, f: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.expect("its entries can be read").path();
+        if path.is_dir() {
+            for_each_file(&path, extension, f);
+        } else if path.extension().is_some_and(|e| e == extension) {
+            f(&path, &fs::read_to_string(&path).expect("it is text"));
         }
     }
 }

@@ -62,11 +62,7 @@ impl SlotRanges {
         let order = layout(function);
         let mut uses = Uses::new(function, &order);
         uses.spread(function, &order);
-        let mut out = SlotRanges::default();
-        for slot in function.slots.keys() {
-            out.ranges[slot] = uses.ranges(slot, &order);
-        }
-        out
+        SlotRanges { ranges: uses.ranges(function, &order) }
     }
 
     /// Lays slots out, each at the first place that no slot has which is in use at the same time. Gives
@@ -112,10 +108,12 @@ struct Uses {
     accesses: SecondaryMap<Block, Vec<(Slot, Position, Position)>>,
     /// First position of each block and the one after its last.
     blocks: SecondaryMap<Block, (Position, Position)>,
+    /// The slots that are accessed in a block.
+    here: SlotSets,
     /// The slots that may have been accessed before a block.
-    before: SecondaryMap<Block, EntitySet<Slot>>,
+    before: SlotSets,
     /// The slots that may be accessed after a block.
-    after: SecondaryMap<Block, EntitySet<Slot>>,
+    after: SlotSets,
     /// The slots whose address goes where it cannot be followed.
     lost: EntitySet<Slot>,
 }
@@ -125,8 +123,9 @@ impl Uses {
         let mut uses = Uses {
             accesses: SecondaryMap::new(),
             blocks: SecondaryMap::new(),
-            before: SecondaryMap::new(),
-            after: SecondaryMap::new(),
+            here: SlotSets::new(function),
+            before: SlotSets::new(function),
+            after: SlotSets::new(function),
             lost: EntitySet::new(),
         };
         let mut at = 0;
@@ -167,13 +166,16 @@ impl Uses {
                 let accesses = &mut self.accesses[block];
                 match accesses.iter_mut().find(|(s, ..)| *s == slot) {
                     Some((_, _, last)) => *last = at,
-                    None => accesses.push((slot, at, at)),
+                    None => {
+                        accesses.push((slot, at, at));
+                        self.here.insert(block, slot);
+                    }
                 }
             }
         });
     }
 
-    /// Carries accesses forwards and backwards over the edges.
+    /// Carries accesses forwards and backwards over the edges, each in the order in which it gets far.
     fn spread(&mut self, function: &Function, order: &[Block]) {
         let edges: Vec<(Block, Block)> = order
             .iter()
@@ -185,39 +187,108 @@ impl Uses {
         while changed {
             changed = false;
             for &(from, to) in &edges {
-                let forwards: Vec<Slot> = self.known(&self.before[from], from);
-                let backwards: Vec<Slot> = self.known(&self.after[to], to);
-                for slot in forwards {
-                    changed |= self.before[to].insert(slot);
-                }
-                for slot in backwards {
-                    changed |= self.after[from].insert(slot);
-                }
+                changed |= self.before.add(to, &self.here, from);
+                changed |= self.before.add_own(to, from);
+            }
+        }
+        changed = true;
+        while changed {
+            changed = false;
+            for &(from, to) in edges.iter().rev() {
+                changed |= self.after.add(from, &self.here, to);
+                changed |= self.after.add_own(from, to);
             }
         }
     }
 
-    fn known(&self, set: &EntitySet<Slot>, block: Block) -> Vec<Slot> {
-        set.iter().chain(self.accesses[block].iter().map(|(slot, ..)| *slot)).collect()
-    }
-
-    fn ranges(&self, slot: Slot, order: &[Block]) -> Vec<(Position, Position)> {
-        if self.lost.contains(slot) {
-            return vec![(0, Position::MAX)];
-        }
-        let range = |block: &Block| {
-            let (start, end) = self.blocks[*block];
-            let access = self.accesses[*block].iter().find(|(s, ..)| *s == slot);
-            let before = self.before[*block].contains(slot);
-            let after = self.after[*block].contains(slot);
-            match (access, before, after) {
-                (_, true, true) => Some((start, end)),
-                (Some((_, _, last)), true, false) => Some((start, last + 1)),
-                (Some((_, first, _)), false, true) => Some((*first, end)),
-                (Some((_, first, last)), false, false) => Some((*first, last + 1)),
-                (None, _, _) => None,
-            }
+    /// When each slot is in use, in order; what touches is one range.
+    fn ranges(&self, function: &Function, order: &[Block]) -> SecondaryMap<Slot, Vec<(Position, Position)>> {
+        let mut ranges: SecondaryMap<Slot, Vec<(Position, Position)>> = SecondaryMap::new();
+        let mut add = |slot: Slot, from: Position, to: Position| match ranges[slot].last_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ => ranges[slot].push((from, to)),
         };
-        order.iter().filter_map(range).collect()
+        for &block in order {
+            let (start, end) = self.blocks[block];
+            for &(slot, first, last) in &self.accesses[block] {
+                let from = if self.before.contains(block, slot) { start } else { first };
+                let to = if self.after.contains(block, slot) { end } else { last + 1 };
+                add(slot, from, to);
+            }
+            for slot in self.before.in_both(&self.after, block) {
+                if !self.here.contains(block, slot) {
+                    add(slot, start, end);
+                }
+            }
+        }
+        for slot in function.slots.keys().filter(|slot| self.lost.contains(*slot)) {
+            ranges[slot] = vec![(0, Position::MAX)];
+        }
+        ranges
+    }
+}
+
+/// A set of slots for each block, as bits.
+struct SlotSets {
+    /// Words of a set.
+    words: usize,
+    bits: Vec<u64>,
+}
+
+impl SlotSets {
+    fn new(function: &Function) -> SlotSets {
+        let words = function.slots.len().div_ceil(64);
+        SlotSets { words, bits: vec![0; words * function.blocks.len()] }
+    }
+
+    fn start(&self, block: Block) -> usize {
+        block.as_u32() as usize * self.words
+    }
+
+    fn insert(&mut self, block: Block, slot: Slot) {
+        let (start, slot) = (self.start(block), slot.as_u32() as usize);
+        self.bits[start + slot / 64] |= 1 << (slot % 64);
+    }
+
+    fn contains(&self, block: Block, slot: Slot) -> bool {
+        let slot = slot.as_u32() as usize;
+        self.bits[self.start(block) + slot / 64] & 1 << (slot % 64) != 0
+    }
+
+    /// Adds another's set of a block; says whether that changed anything.
+    fn add(&mut self, to: Block, other: &SlotSets, from: Block) -> bool {
+        let (to, from) = (self.start(to), other.start(from));
+        let mut changed = false;
+        for n in 0..self.words {
+            let new = self.bits[to + n] | other.bits[from + n];
+            changed |= new != self.bits[to + n];
+            self.bits[to + n] = new;
+        }
+        changed
+    }
+
+    /// The same with its own set of a block.
+    fn add_own(&mut self, to: Block, from: Block) -> bool {
+        let (to, from) = (self.start(to), self.start(from));
+        let mut changed = false;
+        for n in 0..self.words {
+            let new = self.bits[to + n] | self.bits[from + n];
+            changed |= new != self.bits[to + n];
+            self.bits[to + n] = new;
+        }
+        changed
+    }
+
+    /// The slots that are in two sets of a block.
+    fn in_both<'a>(&'a self, other: &'a SlotSets, block: Block) -> impl Iterator<Item = Slot> + 'a {
+        let start = self.start(block);
+        (0..self.words).flat_map(move |n| {
+            let mut word = self.bits[start + n] & other.bits[start + n];
+            std::iter::from_fn(move || {
+                let bit = (word != 0).then(|| word.trailing_zeros())?;
+                word &= word - 1;
+                Some(Slot::from_u32(n as u32 * 64 + bit))
+            })
+        })
     }
 }

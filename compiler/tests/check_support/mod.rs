@@ -34,6 +34,7 @@ pub fn kernel() -> Frozen {
 }
 
 /// A kernel without kprobes, fentry and BTF.
+#[allow(dead_code)] // Not every test that includes this file asks for it.
 pub fn bare_kernel() -> Frozen {
     Frozen { btf: None, functions: Vec::new(), ..kernel() }
 }
@@ -121,6 +122,7 @@ fn tracepoints() -> BTreeMap<(String, String), TracepointFormat> {
         ("oom", "mark_victim", victim),
         ("sched", "sched_switch", switch),
         ("kmem", "kmalloc", alloc),
+        ("odd", "shapes", vec![field("triple", "struct triple", 8, 3, false, int)]),
     ]
     .into_iter()
     .map(|(category, name, fields)| ((category.to_owned(), name.to_owned()), TracepointFormat { fields }))

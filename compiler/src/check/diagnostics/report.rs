@@ -86,6 +86,7 @@ pub(crate) fn no_fields(ty: &Type, name: &Name) -> Diagnostic {
         name.span,
         "not a tuple or record",
     )
+    .help("use the value itself, without a field")
 }
 
 /// E0757: the two sides of `?:` have nothing in common.
@@ -96,6 +97,7 @@ pub(crate) fn branches_differ(a: &Type, b: &Type, span: Span) -> Diagnostic {
         span,
         "one type is needed",
     )
+    .help("make both numbers, or both texts")
 }
 
 /// E0758: a lookup with a key of several parts.
