@@ -3,7 +3,7 @@
 //! A loop over a string's bytes has as many ways out as bytes, and the kernel verifier follows each of them to the
 //! program's end: two such loops of 1024 bytes are more than it walks. So a scan is a function that is called; the
 //! kernel verifier walks that once, on its own. It goes by words of eight bytes, and each word
-//! has one way out. Strings are padded with zeros, so a word may be looked at as a whole.
+//! has one way out.
 //!
 //! ```text
 //! zeros(w) = (w - 0x0101010101010101) & ~w & 0x8080808080808080     bit 7 of the lowest byte that is 0, and maybe of some above it
@@ -206,6 +206,7 @@ impl Scanner {
     /// Returns where the text begins if it does so in the first of these words, -1 if the string ends there.
     fn compare(&mut self, words: &[Value], text: &[u8], offset: impl FnOnce(&mut Builder) -> Value) {
         let (look, skip) = (self.b.block(), self.b.block());
+        let ends = self.zeros(words[0]);
         let first = self.b.binary_int(IrOp::Xor, words[0], i64::from(text[0]).wrapping_mul(LOW_BITS));
         let first = self.zeros(first);
         self.b.branch_int(Cond::Ne, first, 0, look, skip);
@@ -221,6 +222,11 @@ impl Scanner {
             let hit = self.b.binary_int(IrOp::Shl, hit, i64::from(byte) * 8);
             hits = self.b.binary(IrOp::Or, hits, hit);
         }
+        // What is behind the string's NUL is not text: only bits below the lowest of `ends`, which are all if that is 0.
+        let minus = self.b.unary(UnaryOp::Neg, ends);
+        let lowest = self.b.binary(IrOp::And, ends, minus);
+        let before = self.b.binary_int(IrOp::Sub, lowest, 1);
+        let hits = self.b.binary(IrOp::And, hits, before);
         let found = self.b.block();
         self.b.branch_int(Cond::Ne, hits, 0, found, skip);
         self.b.switch_to(found);
@@ -229,7 +235,6 @@ impl Scanner {
         let place = self.b.binary(IrOp::Add, offset, index);
         self.b.ret_value(place);
         self.b.switch_to(skip);
-        let ends = self.zeros(words[0]);
         let next = self.b.block();
         self.b.branch_int(Cond::Eq, ends, 0, next, self.missing);
         self.b.switch_to(next);
