@@ -23,8 +23,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use memql_compiler::check::{self, OptionValue, RunConfig, script_options, syntax_diagnostics};
-use memql_compiler::compile::Source;
 use memql_compiler::diagnostic::{Diagnostic, render};
+use memql_compiler::sources::Sources;
 use memql_compiler::target::Frozen;
 
 /// Checks a script; the tree with the warnings before it, or the findings, as text.
@@ -36,8 +36,8 @@ fn check(source: &str) -> String {
         Err(errors) => return show(&syntax_diagnostics(&errors)),
     };
     if source.lines().any(|line| line == "// compile") {
-        let source = Source { name: "script.mq", text: source };
-        return match memql_compiler::compile::compile(source, &script, &kernel, &run) {
+        let sources = Sources::new("script.mq", source);
+        return match memql_compiler::compile::compile(&sources, &script, &kernel, &run) {
             Ok(compilation) => show(&compilation.warnings),
             Err(findings) => show(&findings),
         };

@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use memql_compiler::check::RunConfig;
-use memql_compiler::compile::{Source, compile};
+use memql_compiler::compile::compile;
 use memql_compiler::diagnostic::Diagnostic;
+use memql_compiler::sources::Sources;
 use memql_compiler::target::Frozen;
 
 /// What an input may take: much more than it does where others compile at the same time.
@@ -102,7 +103,7 @@ fn outcome(input: &str, kernel: &Frozen) -> Outcome {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let Ok(tree) = memql_grammar::parse(input) else { return Outcome::Syntax };
         let run = RunConfig { positional: vec!["42".into(), "text".into()], ..RunConfig::default() };
-        match compile(Source { name: "fuzz.mq", text: input }, &tree, kernel, &run) {
+        match compile(&Sources::new("fuzz.mq", input), &tree, kernel, &run) {
             Ok(_) => Outcome::Object,
             Err(findings) if findings.is_empty() => Outcome::Failed("refused without a word".into()),
             Err(findings) => match findings.iter().find(|f| is_own_fault(f)) {
