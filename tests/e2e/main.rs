@@ -21,7 +21,6 @@ mod oomkill;
 mod placement;
 mod processes;
 mod script_options;
-mod security;
 mod shmsnoop;
 mod timers;
 mod tracepoints;

@@ -14,14 +14,14 @@ pub const MATRIX: [&str; 4] = ["5.10-cloud", "6.1-cloud", "6.12-cloud", "7.2-clo
 /// Shell functions for the guest's side.
 ///
 /// `traced TRIGGER MEMQL-ARGS...` runs memql, waits until everything is attached, runs the trigger,
-/// ends memql and prints what it wrote. It fails if memql fails or warns.
+/// ends memql and prints what it wrote; without a trigger, memql ends by itself. It fails if memql fails or warns.
 const FUNCTIONS: &str = r#"
 traced() {
   trigger=$1; shift
-  rm -f /tmp/ready; mkfifo /tmp/ready
+  rm -f /tmp/ready /tmp/out /tmp/err; mkfifo /tmp/ready
   memql -q --ready-fd 3 "$@" 3>/tmp/ready >/tmp/out 2>/tmp/err & memql=$!
   if [ "$(head -c1 /tmp/ready | wc -c)" = 1 ]; then
-    sh -c "$trigger"; kill -TERM $memql
+    [ -z "$trigger" ] || { memql=$memql sh -c "$trigger"; kill -TERM $memql; }
   fi
   wait $memql; code=$?
   cat /tmp/out; cat /tmp/err >&2
@@ -87,7 +87,7 @@ pub fn run(kernel: &str, size: Size, script: &str, files: &[PathBuf]) -> Result<
     if size.swap_mb > 0 {
         command.args(["--swap", &size.swap_mb.to_string()]);
     }
-    command.arg("--add").arg(small_memql()).args(files);
+    command.arg("--add").arg(small_memql()?).args(files);
     command.arg(format!("{}/scripts:/scripts", env!("CARGO_MANIFEST_DIR")));
     let out = command.output().expect("run tests/vm/run");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -106,21 +106,25 @@ fn fetch(vm: &Path, kernel: &str) -> Result<(), String> {
 }
 
 /// The built memql without its debug information, which would fill a small guest.
-fn small_memql() -> PathBuf {
+fn small_memql() -> Result<PathBuf, String> {
+    stripped(Path::new(env!("CARGO_BIN_EXE_memql")), "memql")
+}
+
+/// A copy of a built program without its debug information, under this name.
+pub fn stripped(built: &Path, name: &str) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|broken| broken.into_inner());
-    let built = Path::new(env!("CARGO_BIN_EXE_memql"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
-    let small = folder.join("memql");
+    let small = folder.join(name);
     let modified = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
     if modified(&small) > modified(built) {
-        return small;
+        return Ok(small);
     }
-    std::fs::create_dir_all(&folder).expect("make a folder for the stripped memql");
-    let Ok(strip) = machine::program("strip") else { return built.into() };
-    let status = Command::new(strip).arg("-o").args([&small, built]).status().expect("run strip");
+    std::fs::create_dir_all(&folder).expect("make a folder for stripped programs");
+    let strip = machine::program("strip")?;
+    let status = Command::new(strip).arg("-o").arg(&small).arg(built).status().expect("run strip");
     assert!(status.success(), "strip: {status}");
-    small
+    Ok(small)
 }
 
 /// The trigger programs of these names, for the `files` of [`run`].

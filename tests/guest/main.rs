@@ -7,6 +7,9 @@
 mod support;
 
 mod drsnoop;
+mod facts;
+mod features;
+mod goldens;
 mod guest;
 mod matrix;
 mod oomkill;

@@ -1,5 +1,6 @@
-// calls NAME N: something countable, N times: getppid, umask (of 022), open (of /dev/null), fault (first touch of a page), exec (of
-// /bin/true), depth (200 calls within each other), or `args`, calls of the functions below, which probes look into.
+// calls NAME N: something countable, N times: getppid, umask (of 022), open (of /dev/null), fault (first touch of a page; a
+// getppid before the first and after the last), exec (of /bin/true), depth (200 calls within each other), or `args`, calls of the
+// functions below, which probes look into.
 #define _GNU_SOURCE
 #include "step.h"
 #include <fcntl.h>
@@ -47,6 +48,7 @@ int main(int argc, char **argv) {
   char *pages = mmap(0, (n + 1) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   madvise(pages, (n + 1) * 4096, MADV_NOHUGEPAGE);
   step("start");
+  if (argv[1][0] == 'f') syscall(SYS_getppid);
   for (long i = 0; i < n; i++) {
     switch (argv[1][0]) {
     case 'g': syscall(SYS_getppid); break;
@@ -67,5 +69,6 @@ int main(int argc, char **argv) {
     }
     }
   }
+  if (argv[1][0] == 'f') syscall(SYS_getppid);
   step("done");
 }
