@@ -180,6 +180,8 @@ pub struct Split {
     pub script: Option<ScriptSource>,
     /// What stands after it.
     pub after: Vec<OsString>,
+    /// How many programs stand before the one that is run.
+    pub left_out: usize,
 }
 
 const EXAMPLES: &str = "\
@@ -226,7 +228,12 @@ pub fn split(argv: &[OsString], is_file: impl Fn(&OsStr) -> bool) -> Split {
         let text = argv[i].to_string_lossy().into_owned();
         let rest = |i: usize| argv.get(i..).unwrap_or_default().to_vec();
         if text == "-" || (!text.starts_with('-') && (!listing || is_file(&argv[i]))) {
-            return Split { before, script: Some(ScriptSource::File(argv[i].clone())), after: rest(i + 1) };
+            return Split {
+                before,
+                script: Some(ScriptSource::File(argv[i].clone())),
+                after: rest(i + 1),
+                left_out: 0,
+            };
         }
         if text == "--" {
             before.extend(rest(i));
@@ -268,9 +275,7 @@ pub fn split(argv: &[OsString], is_file: impl Fn(&OsStr) -> bool) -> Split {
                 };
                 let after = rest(if attached.is_empty() { i + 1 } else { i });
                 match program {
-                    Some(program) => {
-                        return Split { before, script: Some(ScriptSource::Inline(program)), after };
-                    }
+                    Some(program) => return with_last_program(before, program, after),
                     None => before.push("-e".into()),
                 }
                 break;
@@ -282,7 +287,21 @@ pub fn split(argv: &[OsString], is_file: impl Fn(&OsStr) -> bool) -> Split {
             break;
         }
     }
-    Split { before, script: None, after: Vec::new() }
+    Split { before, script: None, after: Vec::new(), left_out: 0 }
+}
+
+/// Of several programs the last one is run, as in bpftrace; [`Split::left_out`] tells of the others.
+fn with_last_program(before: Vec<OsString>, first: String, mut after: Vec<OsString>) -> Split {
+    let (mut program, mut left_out) = (first, 0);
+    let end = |after: &[OsString]| after.iter().position(|word| word == "--").unwrap_or(after.len());
+    while let Some(at) = after[..end(&after)].iter().position(|word| word == "-e")
+        && at + 1 < end(&after)
+    {
+        program = after[at + 1].to_string_lossy().into_owned();
+        after.drain(at..=at + 1);
+        left_out += 1;
+    }
+    Split { before, script: Some(ScriptSource::Inline(program)), after, left_out }
 }
 
 /// What a script says of itself, for its `--help`.
@@ -321,6 +340,9 @@ pub fn parse(split: &Split, options: &[OptionSpec], help: &ScriptHelp) -> Result
     let matches = own.try_get_matches_from_mut(&split.before)?;
     take_flags(&mut args, &matches, &mut own)?;
     args.pattern = matches.get_many::<String>("rest").and_then(|mut r| r.next().cloned());
+    if split.left_out > 0 {
+        args.notes.push("-e was given more than once: only the last program is run");
+    }
     if split.script.is_some() {
         let mut script = script_command(options, help);
         let matches = script.try_get_matches_from_mut(&split.after)?;

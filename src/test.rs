@@ -203,19 +203,14 @@ impl File {
         let after: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let source = Some(ScriptSource::File(self.script.name.clone().into()));
         let declared = check::script_options(&self.tree)?;
-        let args =
-            args::parse(&Split { before: Vec::new(), script: source, after }, &declared, &self.script.help())
-                .map_err(|error| {
-                    wrong(
-                        error
-                            .to_string()
-                            .trim()
-                            .trim_start_matches("error: ")
-                            .lines()
-                            .next()
-                            .unwrap_or_default(),
-                    )
-                })?;
+        let args = args::parse(
+            &Split { before: Vec::new(), script: source, after, left_out: 0 },
+            &declared,
+            &self.script.help(),
+        )
+        .map_err(|error| {
+            wrong(error.to_string().trim().trim_start_matches("error: ").lines().next().unwrap_or_default())
+        })?;
         let run = RunConfig {
             pid: args.pid,
             child: args.command.as_ref().map(|_| CHILD),

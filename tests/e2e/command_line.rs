@@ -302,10 +302,13 @@ fn a_pattern_after_list_is_no_cluster_of_flags() {
 }
 
 #[test]
-fn a_run_has_one_program() {
-    let ended = memql::run(["-e", "begin { }", "-e", "end { }"]);
-    assert_eq!(ended.code(), 2);
-    assert!(ended.stderr.contains("a run has one script"), "{}", ended.stderr);
+fn of_several_programs_the_last_one_runs_and_that_is_said() {
+    need!(machine::root());
+    let args = ["-e", r#"begin { printf("one\n"); }"#, "-e", r#"begin { printf("two\n"); }"#];
+    let out = memql_command().args(args).output().expect("run memql");
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("two\n"), "{out:?}");
+    let told = "warning: -e was given more than once: only the last program is run\n";
+    assert!(String::from_utf8_lossy(&out.stderr).starts_with(told), "{out:?}");
 }
 
 #[test]
