@@ -132,7 +132,8 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         false => attached.insert(run.attach(target, &world)?).points(),
     };
     run.announce(points, &mut world)?;
-    let alone = attached.is_none() || triggers.only_begin_and_end(points);
+    // A command that was let go is waited for, whatever is probed: it is what the run is about.
+    let alone = attached.is_none() || (triggers.only_begin_and_end(points) && world.child.is_none());
     if attached.is_some() {
         world.let_child_go()?;
     }

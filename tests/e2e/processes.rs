@@ -52,6 +52,13 @@ fn the_run_ends_with_the_command_and_its_output_passes_through() {
 }
 
 #[test]
+fn a_command_runs_to_its_end_whatever_is_probed() {
+    need!(machine::root());
+    let ended = memql::run(["-c", "sh -c 'sleep 0.3; echo done'", "-e", "begin { }"]);
+    assert_eq!(ended.output().trim_end(), "done");
+}
+
+#[test]
 fn words_of_a_command_may_be_quoted() {
     need!(machine::root());
     let ended = memql::run(["-c", r#"printf '%s|' 'a b' "c d" e\ f"#, "-e", "interval:s:60 { }"]);
