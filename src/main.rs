@@ -18,7 +18,9 @@ use args::{Args, Debug, Emit, Mode, ScriptHelp, Split};
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::compile::{Compilation, compile};
 use memql_compiler::diagnostic;
+use memql_compiler::printable::printable;
 use memql_runtime::error::RunError;
+use memql_runtime::output::create_output;
 use memql_runtime::process::{Child, Process};
 use memql_runtime::target::Running;
 use memql_runtime::{Logs, RunOptions, info, list, probe_filter};
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
         Err(Failure::System(error)) => {
-            eprintln!("{error}");
+            eprintln!("{}", printable(&error.to_string()));
             ExitCode::from(FAILED)
         }
     }
@@ -204,9 +206,18 @@ fn listed(
     target: &Running,
     list: impl FnOnce(&mut dyn Write) -> Result<Vec<String>, RunError>,
 ) -> Result<u8, Failure> {
-    let left_out = list(&mut std::io::stdout().lock())?;
+    let mut stdout = std::io::stdout().lock();
+    let left_out = if stdout.is_terminal() {
+        // Names come from files, too, and those from anybody.
+        let mut text = Vec::new();
+        let left_out = list(&mut text)?;
+        print(printable(&String::from_utf8_lossy(&text)).as_bytes())?;
+        left_out
+    } else {
+        list(&mut stdout)?
+    };
     if !args.warnings.none {
-        left_out.iter().for_each(|what| eprintln!("warning: {what}"));
+        left_out.iter().for_each(|what| eprintln!("warning: {}", printable(what)));
         say_refusals(target);
     }
     Ok(0)
@@ -214,7 +225,7 @@ fn listed(
 
 /// Says what of a list or of a script that was checked cannot run on this kernel.
 fn say_refusals(target: &Running) {
-    target.refusals().iter().for_each(|why| eprintln!("warning: not on this kernel: {why}"));
+    target.refusals().iter().for_each(|why| eprintln!("warning: not on this kernel: {}", printable(why)));
 }
 
 /// Prints the stages of `-d` that the compilation has passed.
@@ -229,7 +240,8 @@ fn show_stages(debug: Debug, compilation: &Compilation) {
 
 /// `--emit-elf`
 fn write_object(path: &str, object: &[u8]) -> Result<u8, Failure> {
-    match std::fs::write(path, object) {
+    let written = create_output(std::path::Path::new(path)).and_then(|mut file| file.write_all(object));
+    match written {
         Ok(()) => Ok(0),
         Err(error) => Err(RunError::system(format!("cannot write the object to `{path}`"), &error).into()),
     }

@@ -4,6 +4,7 @@ use codespan_reporting::diagnostic::{Diagnostic as Rendered, Label as RenderedLa
 use codespan_reporting::term;
 use memql_grammar::ast::Span;
 
+use crate::printable::printable;
 use crate::sources::Sources;
 
 /// How bad it is.
@@ -118,7 +119,11 @@ pub fn render_in(sources: &Sources, diagnostics: &[Diagnostic], colour: bool) ->
             term::emit_to_string(&mut buffer, &config, sources, &rendered).map(|()| buffer)
         };
         // A span outside of the text is the only way this fails; the finding itself must not be lost.
-        out.push_str(&text.unwrap_or_else(|_| format!("error[{}]: {}\n", diagnostic.code, diagnostic.title)));
+        out.push_str(
+            &text.unwrap_or_else(|_| {
+                format!("error[{}]: {}\n", diagnostic.code, printable(&diagnostic.title))
+            }),
+        );
     }
     out
 }
@@ -129,17 +134,17 @@ fn to_codespan(sources: &Sources, diagnostic: &Diagnostic) -> Rendered<usize> {
         Severity::Error => Rendered::error(),
         Severity::Warning => Rendered::warning(),
     };
-    rendered = rendered.with_code(*code).with_message(title);
+    rendered = rendered.with_code(*code).with_message(printable(title));
     let label = |style, (span, text): &(Span, String)| {
         let index = sources.index_of(span.start);
         let base = sources.files().get(index).map_or(0, |file| file.base);
         let within = span.start as usize - base..(span.end as usize).saturating_sub(base);
-        RenderedLabel::new(style, index, within).with_message(text)
+        RenderedLabel::new(style, index, within).with_message(printable(text))
     };
     let mut labels = vec![label(LabelStyle::Primary, primary)];
     labels.extend(secondary.iter().map(|place| label(LabelStyle::Secondary, place)));
-    let mut lines = notes.clone();
-    lines.extend(help.iter().map(|h| format!("help: {h}")));
+    let mut lines: Vec<String> = notes.iter().map(|note| printable(note).into_owned()).collect();
+    lines.extend(help.iter().map(|help| format!("help: {}", printable(help))));
     rendered.with_labels(labels).with_notes(lines)
 }
 

@@ -24,6 +24,7 @@ pub mod lower;
 pub mod passes;
 mod placement;
 pub mod plan;
+pub mod printable;
 pub mod providers;
 pub mod scratch;
 pub mod sources;

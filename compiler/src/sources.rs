@@ -9,9 +9,12 @@
 //! 0                            base
 //! ```
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use codespan_reporting::files::{self, Files};
+
+use crate::printable::{in_place, printable};
 
 /// Several texts, the script's own first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,15 +93,15 @@ impl SourceFile {
 
 impl<'a> Files<'a> for Sources {
     type FileId = usize;
-    type Name = &'a str;
-    type Source = &'a str;
+    type Name = Cow<'a, str>;
+    type Source = Cow<'a, str>;
 
-    fn name(&'a self, id: usize) -> Result<&'a str, files::Error> {
-        self.files.get(id).map(|file| file.name.as_str()).ok_or(files::Error::FileMissing)
+    fn name(&'a self, id: usize) -> Result<Cow<'a, str>, files::Error> {
+        self.files.get(id).map(|file| printable(&file.name)).ok_or(files::Error::FileMissing)
     }
 
-    fn source(&'a self, id: usize) -> Result<&'a str, files::Error> {
-        self.files.get(id).map(|file| file.text.as_str()).ok_or(files::Error::FileMissing)
+    fn source(&'a self, id: usize) -> Result<Cow<'a, str>, files::Error> {
+        self.files.get(id).map(|file| in_place(&file.text)).ok_or(files::Error::FileMissing)
     }
 
     fn line_index(&'a self, id: usize, at: usize) -> Result<usize, files::Error> {

@@ -60,6 +60,9 @@ fn nested_brackets_take_linear_time() {
             ("sizeof(", ")"),
             ("1 ? (", ") : 2"),
             ("{ if (1) { 2 } ", "}"),
+            ("if (1) { 2 } else { ", "}"),
+            ("typeof(", ")"),
+            ("{ if (1) { ", " } else { 3 } }"),
         ] {
             let source = nested(open, "1", close, 95);
             check(&source).unwrap_or_else(|errors| panic!("{open}: {errors:?}"));
@@ -108,6 +111,27 @@ fn what_nests_without_brackets_is_limited() {
         }
         assert_eq!(message(&format!("begin {{ $x = {}1; }}", "1 ? 2 : ".repeat(n))), tree);
         assert_eq!(message(&format!("begin {{ if (1) {{ }}{} }}", " else if (1) { }".repeat(n))), tree);
+        let choice = " else if (1) { 1 }".repeat(n);
+        assert_eq!(message(&format!("begin {{ $x = if (1) {{ 1 }}{choice} else {{ 2 }}; }}")), tree);
+        assert_eq!(message(&format!("begin {{ $x = {}$y; }}", "comptime ".repeat(n))), tree);
+        assert_eq!(message(&format!("begin {{ $x = 1{}; }}", " ?: 1".repeat(n))), tree);
+    });
+}
+
+#[test]
+fn c_definitions_nest_as_deep_as_brackets() {
+    on_main_stack(|| {
+        let n = MAX_NESTING - 2;
+        for (open, inner, close) in
+            [("struct { ", "int x;", " } x;"), ("int (*", "x", ")(int);"), ("enum { A = (", "1", ") } x;")]
+        {
+            let nested = format!("struct s {{ {}{inner}{} }};", open.repeat(n / 2), close.repeat(n / 2));
+            let _ = check(&nested);
+        }
+        check(&format!("struct s {{ {}int x;{} }};", "struct { ".repeat(n), " } x;".repeat(n))).unwrap();
+        check(&format!("struct s {{ int {}x{}; }};", "*".repeat(1_000), "[1]".repeat(1_000))).unwrap();
+        check(&format!("{}#define A 1\n{}", "#if 1\n".repeat(5_000), "#endif\n".repeat(5_000))).unwrap();
+        check(&"#define A A\n".repeat(5_000)).unwrap();
     });
 }
 

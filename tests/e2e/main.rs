@@ -21,6 +21,7 @@ mod oomkill;
 mod placement;
 mod processes;
 mod script_options;
+mod security;
 mod shmsnoop;
 mod timers;
 mod tracepoints;

@@ -183,6 +183,13 @@ impl Checker<'_> {
                     _ => *space,
                 };
                 let ty = Type::Ptr { to: pointee.clone(), space };
+                // An address has no sign: a narrow negative number is the address of its bits.
+                let value = match value.ty {
+                    Type::Int { bits, signed: true } if bits < 64 => {
+                        self.convert(value, &Type::Int { bits, signed: false })?
+                    }
+                    _ => value,
+                };
                 Some(Expr { kind: ExprKind::Cast(Box::new(value)), ty, span })
             }
             Type::Int { .. } if matches!(value.ty, Type::Array { .. }) && value.ty.size() == to.size() => {

@@ -184,7 +184,7 @@ impl Builder {
             return self.call(pair, arguments);
         }
         let kind = match pair.as_rule() {
-            Rule::if_expr => return self.if_expr(pair),
+            Rule::if_expr => return self.choice(pair),
             Rule::type_call => self.type_call(pair),
             Rule::typeof_type => {
                 let base = self.type_base(pair);
@@ -206,23 +206,6 @@ impl Builder {
             rule => unreachable!("memql.pest has no {rule:?} among primaries"),
         };
         Expr { kind, span }
-    }
-
-    /// `if (cond) { a } else { b }` as a value.
-    fn if_expr(&self, pair: Pair<'_, Rule>) -> Expr {
-        let mut children = Children::of(pair);
-        let start = self.span_of(&children.need(Rule::if_word));
-        let cond = self.expr(children.need(Rule::expr));
-        let then = self.block_expr(children.need(Rule::block));
-        children.need(Rule::else_word);
-        let otherwise = match children.accept(Rule::block) {
-            Some(block) => self.block_expr(block),
-            None => {
-                let otherwise = children.need(Rule::if_expr);
-                self.deeper(1, start, || self.if_expr(otherwise)).unwrap_or_else(|| stand_in(start))
-            }
-        };
-        chosen(start, cond, then, otherwise)
     }
 
     pub(super) fn block_expr(&self, pair: Pair<'_, Rule>) -> Expr {
@@ -340,13 +323,6 @@ fn tree_depth(tokens: &[Pair<'_, Rule>]) -> usize {
         .map_postfix(|depth, _| depth + 1)
         .map_infix(|left, _, right| left.max(right) + 1)
         .parse(tokens.iter().cloned())
-}
-
-/// A choice between two blocks.
-pub(super) fn chosen(start: Span, cond: Expr, then: Expr, otherwise: Expr) -> Expr {
-    let span = start.to(otherwise.span);
-    let (cond, then, otherwise) = (Box::new(cond), Some(Box::new(then)), Box::new(otherwise));
-    Expr { kind: ExprKind::Ternary { cond, then, otherwise }, span }
 }
 
 /// Stands where an expression could not be built; an error has been noted.

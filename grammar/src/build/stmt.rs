@@ -4,7 +4,6 @@ use pest::iterators::Pair;
 
 use super::Builder;
 use super::children::Children;
-use super::expr::chosen;
 use crate::ast::{BinaryOp, Block, Expr, ExprKind, Name, Span, Stmt, StmtKind};
 use crate::error::SyntaxError;
 use crate::parser::Rule;
@@ -44,13 +43,13 @@ impl Builder {
             return Expr { span: block.span, kind: ExprKind::Block(block) };
         }
         if pair.as_rule() == Rule::if_stmt {
-            return self.last_choice(pair);
+            return self.choice(pair);
         }
         self.expr(Children::of(pair).need(Rule::expr))
     }
 
-    /// An `if` that is the last statement of a block, and its value.
-    fn last_choice(&self, pair: Pair<'_, Rule>) -> Expr {
+    /// An `if` as a value: one in an expression, or the last statement of a block.
+    pub(super) fn choice(&self, pair: Pair<'_, Rule>) -> Expr {
         let (mut arms, mut otherwise) = (Vec::new(), None);
         let mut children = Children::of(pair);
         while let Some(word) = children.accept(Rule::if_word) {
@@ -61,14 +60,16 @@ impl Builder {
             }
         }
         let start = arms[0].0;
-        let last = otherwise.expect("an `if` with a value has an `else`");
+        let last = otherwise.expect("memql.pest: an `if` with a value has an `else`");
         // Each `else if` is one level deeper in the tree.
-        let fold = || {
-            arms.into_iter()
-                .rev()
-                .fold(last, |otherwise, (start, cond, then)| chosen(start, cond, then, otherwise))
-        };
-        self.deeper(1, start, fold).unwrap_or(Expr { kind: ExprKind::Int(0), span: start })
+        let folded = self.deeper(arms.len(), start, || {
+            arms.into_iter().rev().fold(last, |otherwise, (start, cond, then)| {
+                let span = start.to(otherwise.span);
+                let (cond, then, otherwise) = (Box::new(cond), Some(Box::new(then)), Box::new(otherwise));
+                Expr { kind: ExprKind::Ternary { cond, then, otherwise }, span }
+            })
+        });
+        folded.unwrap_or(Expr { kind: ExprKind::Int(0), span: start })
     }
 
     fn stmt(&self, pair: Pair<'_, Rule>) -> Stmt {

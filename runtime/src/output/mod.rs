@@ -54,7 +54,7 @@ pub use kernel_names::KernelNames;
 pub use names::{NoNames, StructField, TypeNames};
 pub use outside::{Outside, System};
 pub use series::TimeSeries;
-pub use sink::{Buffering, Sink};
+pub use sink::{Buffering, Sink, create_output};
 pub use time::Clocks;
 pub use value::Value;
 

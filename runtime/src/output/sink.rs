@@ -47,7 +47,7 @@ impl Sink {
     /// # Errors
     /// If the file cannot be opened, or for that reason must not be.
     pub fn file(path: &Path) -> io::Result<Sink> {
-        let file = open_for_output(path)?;
+        let file = create_output(path)?;
         let terminal = file.is_terminal();
         Ok(Sink::new(Box::new(file), Box::new(io::stderr()), terminal))
     }
@@ -133,7 +133,11 @@ impl Write for StdoutRaw {
     }
 }
 
-fn open_for_output(path: &Path) -> io::Result<File> {
+/// Creates or empties a file for output, as [`Sink::file`] does.
+///
+/// # Errors
+/// If it cannot be opened, or for the reasons given there must not be.
+pub fn create_output(path: &Path) -> io::Result<File> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
