@@ -200,8 +200,36 @@ impl Checker<'_> {
         }
     }
 
+    /// `*&$x` and `*(type *)&$x`: the variable's bytes, read as another type.
+    fn deref_variable(&mut self, operand: &ast::Expr, span: Span) -> Option<Option<Expr>> {
+        let (ty, address) = match &operand.kind {
+            Ast::Cast { ty, operand } => (Some(ty), &**operand),
+            _ => (None, operand),
+        };
+        let Ast::Unary { op: ast::UnaryOp::AddressOf, operand: variable } = &address.kind else {
+            return None;
+        };
+        let Ast::Var(name) = &variable.kind else { return None };
+        let Some(value) = self.read_var(name) else { return Some(None) };
+        let Some(ty) = ty else { return Some(Some(Expr { span, ..value })) };
+        let Some(Type::Ptr { to, .. }) = self.type_of(ty) else {
+            return Some(self.deref_value(operand, span));
+        };
+        if *to == Type::Void || to.size() > value.ty.size() {
+            return Some(self.fail(|| types::larger_than_variable(&to, &value, span)));
+        }
+        Some(Some(part_of(value, 0, None, *to, span)))
+    }
+
     /// `*p`
     pub(crate) fn deref(&mut self, operand: &ast::Expr, span: Span) -> Option<Expr> {
+        match self.deref_variable(operand, span) {
+            Some(value) => value,
+            None => self.deref_value(operand, span),
+        }
+    }
+
+    fn deref_value(&mut self, operand: &ast::Expr, span: Span) -> Option<Expr> {
         let value = self.stored_value(operand)?;
         let Type::Ptr { to, space } = &value.ty else {
             return self.fail(|| types::not_a_pointer(&value, span));

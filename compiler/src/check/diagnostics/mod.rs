@@ -4,7 +4,7 @@
 //! E01xx syntax        E02xx attach points and what they pass     E03xx names      E04xx types
 //! E05xx maps          E06xx functions and formats                E07xx options, settings, reports
 //! E08xx not supported yet, or not on this kernel
-//! E09xx C definitions, macros and imports                        W0xxx warnings
+//! E091x macros, E092x imports, E093x C types                      W0xxx warnings
 //! ```
 //!
 //! Codes are stable. Titles are in the user's words, the primary label marks what to mend, the

@@ -432,8 +432,15 @@ pub(crate) fn write_length(length: i128, size: u32, span: Span) -> Diagnostic {
     .help(format!("write {size} bytes or fewer"))
 }
 
-/// E0420: a `comptime` value that is known only when the probe runs.
+/// E0424: a `comptime` value that is known only when the probe runs.
 pub(crate) fn not_comptime(value: &Expr) -> Diagnostic {
-    Diagnostic::error("E0420", "this value is not known when the script is compiled", value.span, "no constant")
+    Diagnostic::error("E0424", "this value is not known when the script is compiled", value.span, "no constant")
         .help("leave out `comptime`; constants are literals, enumerators, `sizeof`, options and what is made of them")
+}
+
+/// E0425: a variable's bytes read as a type that has more of them.
+pub(crate) fn larger_than_variable(to: &Type, value: &Expr, span: Span) -> Diagnostic {
+    let title = format!("`{to}` has {} bytes, the variable {}", to.size(), value.ty.size());
+    Diagnostic::error("E0425", title, span, "reads beyond the variable")
+        .because(value.span, format!("`{}`", value.ty))
 }

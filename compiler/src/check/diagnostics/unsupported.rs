@@ -74,7 +74,7 @@ pub(crate) fn address_of_variable(span: Span) -> Diagnostic {
         span,
         "lives in registers or in a map",
     )
-    .help("use the value itself")
+    .help("use the value itself; `*(type *)&$x` reads its bytes as another type")
 }
 
 /// E0804: a bit-field that straddles two units of its type.
