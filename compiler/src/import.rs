@@ -207,5 +207,9 @@ mod tests {
         assert!(config.contains("E0923"), "{config}");
         let c = load_with("import \"a.bpf.c\"; begin { }", &[]);
         assert!(c.contains("E0924"), "{c}");
+        let large: &str = Box::leak(" ".repeat(MAX_SOURCE_BYTES).into_boxed_str());
+        let files = Box::leak(Box::new([("large.bt", large)]));
+        let large = load_with("import \"large.bt\"; begin { }", files);
+        assert!(large.contains("E0925"), "{large}");
     }
 }

@@ -133,6 +133,11 @@ fn every_case_that_expects_an_error_is_named_after_its_code() {
 /// Codes that no script can bring about here, and why.
 const WITHOUT_CASE: &[(&str, &str)] = &[
     ("E0899", "says that memql is wrong, and is looked for by `no_broken_script_panics_or_loses_a_part`"),
+    ("E0921", "of imports, which cases here have none of: the tests of `import.rs` have it"),
+    ("E0922", "of imports, as above"),
+    ("E0923", "of imports, as above"),
+    ("E0924", "of imports, as above"),
+    ("E0925", "of imports, as above"),
     ("E0957", "says that memql is wrong, or that a test asks for what tests cannot do"),
     ("W0901", "says where something was lost when a run ends: the command's tests have it"),
 ];
