@@ -70,7 +70,10 @@ fn without_a_file_those_of_the_process_are_meant() {
 
 #[test]
 fn a_semaphore_is_raised_while_the_probe_is_attached() {
-    let file = need!(program("static_probes"));
+    // A file of its own: without a process, the probe sees whoever runs it, and other tests run the same program.
+    let shared = need!(program("static_probes"));
+    let file = shared.with_file_name(format!("static_probes-watched-{}", std::process::id()));
+    std::fs::copy(&shared, &file).expect("copy the program");
     for with_pid in [true, false] {
         let (out, said) = need!(traced_in(&file, with_pid, "usdt:FILE:watched { @[arg0] = count(); }"));
         assert_eq!(text::sorted(&out), ["@[0]: 1", "@[1]: 1", "@[2]: 1"]);
@@ -78,6 +81,7 @@ fn a_semaphore_is_raised_while_the_probe_is_attached() {
     }
     let (_, said) = need!(traced_in(&file, true, "usdt:FILE:sizes { @ = count(); }"));
     assert_eq!(said, "semaphore 0\n", "somebody else's probe");
+    std::fs::remove_file(&file).expect("the copy is still there");
 }
 
 #[test]
