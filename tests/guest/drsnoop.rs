@@ -21,6 +21,8 @@ pub fn reclaim_of_a_whole_system(kernel: &str) -> Result<(), String> {
         .skip_while(|l| *l != "COMM           PID     LAT(ms) PAGES")
         .skip(1)
         .take_while(|l| !l.starts_with("allocstall"))
+        // Two newlines end a run.
+        .filter(|l| !l.is_empty())
         .map(|l| l.split_whitespace().collect())
         .collect();
     assert!(rows.len() >= 10, "there was reclaim:\n{out}");
