@@ -210,6 +210,31 @@ pub struct Features {
     pub max_stack: u32,
 }
 
+impl Features {
+    /// A kernel that has everything, on a machine with so many CPUs.
+    pub fn all(arch: Arch, cpus: u32) -> Features {
+        Features {
+            arch,
+            cpus,
+            pid_ns: None,
+            atomic_fetch: true,
+            cpu_v4: true,
+            bpf_loop: true,
+            for_each_map_elem: true,
+            lookup_percpu_elem: true,
+            attach_cookie: true,
+            func_ip: true,
+            ktime_tai: true,
+            current_task_btf: true,
+            kprobe_multi: true,
+            uprobe_multi: true,
+            boot_to_realtime_ns: 0,
+            boot_to_tai_ns: 0,
+            max_stack: 127,
+        }
+    }
+}
+
 /// Processor architectures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arch {

@@ -80,7 +80,10 @@ fn setup(source: &str) -> (Frozen, RunConfig) {
             _ => {}
         }
     }
-    (if bare { support::bare_kernel() } else { support::kernel() }, run)
+    let kernel = support::kernel();
+    // Without kprobes, fentry and BTF.
+    let bare_kernel = || Frozen { btf: None, functions: Vec::new(), ..kernel.clone() };
+    (if bare { bare_kernel() } else { kernel }, run)
 }
 
 fn cases() -> Vec<PathBuf> {

@@ -11,7 +11,6 @@ use memql_compiler::compile::compile;
 use memql_compiler::sources::Sources;
 use memql_compiler::target::TracepointFormat;
 
-#[allow(dead_code, reason = "the checker's tests use the rest")]
 mod check_support;
 
 #[test]

@@ -18,7 +18,7 @@ use pest::Parser;
 
 use crate::error::SyntaxError;
 use crate::outline::outline;
-use crate::parser::{Grammar, Rule, parse};
+use crate::parser::{Grammar, Rule, parse, syntax_errors};
 use crate::preprocess::preprocess;
 
 /// Formats a script.
@@ -29,6 +29,7 @@ pub fn format(source: &str) -> Result<String, Vec<SyntaxError>> {
     parse(source)?;
     let outline = outline(source).map_err(|error| vec![error])?;
     let preprocessed = preprocess(source, &outline, 0)?;
-    let Ok(pairs) = Grammar::parse(Rule::script, &preprocessed.text) else { return Err(Vec::new()) };
+    let text = &*preprocessed.text;
+    let pairs = Grammar::parse(Rule::script, text).map_err(|error| syntax_errors(text, &outline, &error))?;
     Ok(layout::layout(source, &tokens::tokens(pairs)))
 }

@@ -62,7 +62,11 @@ pub fn parse_attach_spec(source: &str) -> Result<AttachSpec, Vec<SyntaxError>> {
 }
 
 /// Explains the first error, then goes on behind the item it is in, until nothing more is found.
-fn syntax_errors(source: &str, outline: &Outline, first: &pest::error::Error<Rule>) -> Vec<SyntaxError> {
+pub(crate) fn syntax_errors(
+    source: &str,
+    outline: &Outline,
+    first: &pest::error::Error<Rule>,
+) -> Vec<SyntaxError> {
     let mut failed = failure(first, 0);
     let mut errors = Vec::new();
     loop {

@@ -38,6 +38,10 @@ mod verbose;
 pub mod words;
 mod world;
 
+#[cfg(test)]
+#[path = "../../tests/support/skip.rs"]
+mod skip;
+
 pub use error::RunError;
 pub use load::Logs;
 pub use output::{Buffering, OutputFormat};

@@ -3,6 +3,9 @@
 //! Tests need root and a kernel with eBPF; without, each says `skipped` and why. Each runs a script on a
 //! thread of its own, so that the signals it sends reach that run only.
 
+#[path = "../../tests/support/skip.rs"]
+mod skip;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -41,7 +44,7 @@ impl Case {
     /// Runs it; `None` if this machine does not allow that.
     fn run(mut self) -> Option<Ran> {
         if let Some(reason) = cannot_run() {
-            println!("skipped: {reason}");
+            skip::skipped(reason);
             return None;
         }
         let (tell_ready, ready_fd) = pipe();

@@ -306,10 +306,10 @@ impl Feature {
         let Some(n) = FOUR_EVENTS.checked_sub(left_out) else { return false };
         printed.len() == self.prints.len()
             && self.prints.iter().all(|expected| {
-                let name = expected.rsplit_once(": ").map_or(*expected, |(name, _)| name);
-                [n, 2 * n, n * n.saturating_sub(1) / 2]
-                    .iter()
-                    .any(|figure| printed.iter().any(|line| *line == format!("{name}: {figure}")))
+                let Some((name, figure)) = expected.rsplit_once(": ") else { return false };
+                let of: [fn(u64) -> u64; 3] = [|n| n, |n| 2 * n, |n| n * n.saturating_sub(1) / 2];
+                let of = of.iter().find(|of| of(FOUR_EVENTS).to_string() == figure);
+                of.is_some_and(|of| printed.contains(&format!("{name}: {}", of(n))))
             })
     }
 

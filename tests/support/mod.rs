@@ -18,3 +18,14 @@ use std::time::Duration;
 
 /// After so long without an answer a process under test is taken to hang. Far above what any takes.
 pub const HANGS: Duration = Duration::from_secs(600);
+
+/// Leaves the test if the machine lacks something: takes a `Result` whose error is the reason.
+#[macro_export]
+macro_rules! need {
+    ($what:expr) => {
+        match $what {
+            Ok(it) => it,
+            Err(reason) => return $crate::support::skip::skipped(&reason),
+        }
+    };
+}

@@ -14,14 +14,3 @@ pub fn skipped(reason: &str) {
             .unwrap_or_else(|e| panic!("cannot count a skipped test in {path:?}: {e}"));
     }
 }
-
-/// Leaves the test if the machine lacks something: takes a `Result` whose error is the reason.
-#[macro_export]
-macro_rules! need {
-    ($what:expr) => {
-        match $what {
-            Ok(it) => it,
-            Err(reason) => return $crate::support::skip::skipped(&reason),
-        }
-    };
-}

@@ -24,25 +24,7 @@ fn target() -> Frozen {
     let functions = [("__libc_malloc", 0x500), ("calloc", 0x600), ("malloc", 0x500), ("mallinfo", 0x700)];
     let tracepoints = [("oom", "mark_victim"), ("oom", "wake_reaper"), ("vmscan", "mm_vmscan_wakeup")];
     Frozen {
-        features: Features {
-            arch: Arch::X86_64,
-            cpus: 2,
-            pid_ns: None,
-            atomic_fetch: true,
-            cpu_v4: true,
-            bpf_loop: true,
-            for_each_map_elem: true,
-            lookup_percpu_elem: true,
-            attach_cookie: true,
-            func_ip: true,
-            ktime_tai: true,
-            current_task_btf: true,
-            kprobe_multi: true,
-            uprobe_multi: true,
-            boot_to_realtime_ns: 0,
-            boot_to_tai_ns: 0,
-            max_stack: 127,
-        },
+        features: Features::all(Arch::X86_64, 2),
         tracepoints: tracepoints.map(|(c, n)| ((c.into(), n.into()), TracepointFormat::default())).into(),
         btf: Some(b.btf()),
         functions: ["shrink_node", "oom_kill_process", "oom_badness"].map(Into::into).to_vec(),

@@ -323,25 +323,7 @@ impl<'a> Making<'a> {
 
 /// Everything that eBPF can do; what a kernel lacks is no matter of a script's tests.
 fn features() -> Features {
-    Features {
-        arch: Arch::X86_64,
-        cpus: 2,
-        pid_ns: None,
-        atomic_fetch: true,
-        cpu_v4: true,
-        bpf_loop: true,
-        for_each_map_elem: true,
-        lookup_percpu_elem: true,
-        attach_cookie: true,
-        func_ip: true,
-        ktime_tai: true,
-        current_task_btf: true,
-        kprobe_multi: true,
-        uprobe_multi: true,
-        boot_to_realtime_ns: WALL_NS_AT_ZERO,
-        boot_to_tai_ns: 0,
-        max_stack: 127,
-    }
+    Features { boot_to_realtime_ns: WALL_NS_AT_ZERO, ..Features::all(Arch::X86_64, 2) }
 }
 
 /// A type record, by what it is made of. Ids count from 1 in the order in which they are first asked for, so that a

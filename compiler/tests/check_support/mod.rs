@@ -33,12 +33,6 @@ pub fn kernel() -> Frozen {
     }
 }
 
-/// A kernel without kprobes, fentry and BTF.
-#[allow(dead_code)] // Not every test that includes this file asks for it.
-pub fn bare_kernel() -> Frozen {
-    Frozen { btf: None, functions: Vec::new(), ..kernel() }
-}
-
 /// Two probes, one of which is at two places.
 fn static_probes() -> Vec<UsdtNote> {
     let note = |name: &str, address: u64, arguments: &str| UsdtNote {
@@ -57,25 +51,7 @@ fn static_probes() -> Vec<UsdtNote> {
 }
 
 fn features() -> Features {
-    Features {
-        arch: Arch::X86_64,
-        cpus: 4,
-        pid_ns: None,
-        atomic_fetch: true,
-        cpu_v4: true,
-        bpf_loop: true,
-        for_each_map_elem: true,
-        lookup_percpu_elem: true,
-        attach_cookie: true,
-        func_ip: true,
-        ktime_tai: true,
-        current_task_btf: true,
-        kprobe_multi: true,
-        uprobe_multi: true,
-        boot_to_realtime_ns: 0,
-        boot_to_tai_ns: 0,
-        max_stack: 127,
-    }
+    Features::all(Arch::X86_64, 4)
 }
 
 fn field(name: &str, ctype: &str, offset: u32, size: u32, signed: bool, form: FieldForm) -> TracepointField {

@@ -60,7 +60,7 @@ pub fn can_load(features: &Features, scene: &Scene) -> bool {
     match judge("begin { print(1); }", &[true], features, scene, true) {
         Verdict::Same => true,
         other => {
-            println!("skipped: the kernel does not run eBPF programs here: {other:?}");
+            crate::skip::skipped(&format!("the kernel does not run eBPF programs here: {other:?}"));
             false
         }
     }

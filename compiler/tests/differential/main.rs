@@ -21,6 +21,8 @@ mod pipeline;
 mod random;
 mod run;
 mod shrink;
+#[path = "../../../tests/support/skip.rs"]
+mod skip;
 mod tally;
 mod tree;
 

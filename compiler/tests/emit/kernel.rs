@@ -1,5 +1,6 @@
 //! Running emitted objects in the kernel.
 
+use crate::skip::skipped;
 use std::collections::BTreeMap;
 
 use libbpf_rs::{MapCore, MapFlags, ObjectBuilder, ProgramInput, ProgramMut, set_print};
@@ -33,20 +34,7 @@ pub fn old_kernel() -> Features {
 
 /// Features of a kernel that has everything.
 pub fn new_kernel() -> Features {
-    Features {
-        atomic_fetch: true,
-        cpu_v4: true,
-        bpf_loop: true,
-        for_each_map_elem: true,
-        lookup_percpu_elem: true,
-        attach_cookie: true,
-        func_ip: true,
-        ktime_tai: true,
-        current_task_btf: true,
-        kprobe_multi: true,
-        uprobe_multi: true,
-        ..old_kernel()
-    }
+    Features::all(Arch::X86_64, 2)
 }
 
 /// Parses IR text.
@@ -75,7 +63,7 @@ pub fn can_load() -> bool {
     match load(&back_end(parse(ir), &old_kernel()).object) {
         Ok(_) => true,
         Err(error) => {
-            println!("skipped: cannot load eBPF programs: {error}");
+            skipped(&format!("cannot load eBPF programs: {error}"));
             false
         }
     }

@@ -10,3 +10,5 @@ mod loads;
 mod moves;
 mod random;
 mod scratch;
+#[path = "../../../tests/support/skip.rs"]
+mod skip;

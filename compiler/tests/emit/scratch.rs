@@ -91,7 +91,7 @@ fn programs_that_can_be_preempted_own_their_memory_or_count_a_loss() {
         let pid = std::process::id() as i32;
         let _link = match program.attach_uprobe_with_opts(pid, libc, 0, options) {
             Ok(link) => link,
-            Err(error) => return println!("skipped: no uprobes: {error}"),
+            Err(error) => return crate::skip::skipped(&format!("no uprobes: {error}")),
         };
         let fire = || {
             (0..10).for_each(|_| assert_ne!(parent_id(), 0));

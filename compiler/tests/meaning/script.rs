@@ -27,25 +27,7 @@ pub fn run(source: &str) -> [(&'static str, Ran); 2] {
 
 fn lowered(source: &str) -> (Module, Plan) {
     let tree = memql_grammar::parse(source).unwrap_or_else(|errors| panic!("{source}\n{errors:?}"));
-    let features = Features {
-        arch: Arch::X86_64,
-        cpus: 2,
-        pid_ns: None,
-        atomic_fetch: true,
-        cpu_v4: true,
-        bpf_loop: true,
-        for_each_map_elem: true,
-        lookup_percpu_elem: true,
-        attach_cookie: true,
-        func_ip: true,
-        ktime_tai: true,
-        current_task_btf: true,
-        kprobe_multi: true,
-        uprobe_multi: true,
-        boot_to_realtime_ns: 0,
-        boot_to_tai_ns: 0,
-        max_stack: 127,
-    };
+    let features = Features::all(Arch::X86_64, 2);
     let target = Frozen {
         features: features.clone(),
         tracepoints: BTreeMap::new(),

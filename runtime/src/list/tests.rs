@@ -59,25 +59,7 @@ fn target() -> Frozen {
     let libc = UserFile { path: "/lib/libc.so.6".into(), shown_path: "/lib/libc.so.6".into() };
     let functions = [("__libc_malloc", 5), ("free", 6), ("malloc", 5)].map(|(n, at)| (n.to_owned(), at));
     Frozen {
-        features: Features {
-            arch: Arch::X86_64,
-            cpus: 1,
-            pid_ns: None,
-            atomic_fetch: true,
-            cpu_v4: true,
-            bpf_loop: true,
-            for_each_map_elem: true,
-            lookup_percpu_elem: true,
-            attach_cookie: true,
-            func_ip: true,
-            ktime_tai: true,
-            current_task_btf: true,
-            kprobe_multi: true,
-            uprobe_multi: true,
-            boot_to_realtime_ns: 0,
-            boot_to_tai_ns: 0,
-            max_stack: 127,
-        },
+        features: Features::all(Arch::X86_64, 1),
         tracepoints: BTreeMap::from([event("oom", "mark_victim"), event("kmem", "kmalloc")]),
         btf: Some(btf()),
         functions: vec!["oom_badness".into(), "oom_kill_process".into()],

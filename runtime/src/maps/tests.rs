@@ -28,7 +28,8 @@ fn create(map_type: u32, key_size: u32, value_size: u32, max_entries: u32, flags
         )
     };
     if fd < 0 {
-        println!("skipped: no maps can be made here: {}", std::io::Error::from_raw_os_error(-fd));
+        let error = std::io::Error::from_raw_os_error(-fd);
+        crate::skip::skipped(&format!("no maps can be made here: {error}"));
         return None;
     }
     // SAFETY: a new descriptor that nobody else has.

@@ -322,8 +322,7 @@ mod tests {
         let target = Running::new(None);
         assert!(target.features().cpus >= 1);
         if let Err(error) = target.tracepoints() {
-            eprintln!("skipped: {}", error.message);
-            return;
+            return crate::skip::skipped(&error.message);
         }
         let (category, name) = target.tracepoints().expect("it was asked above").swap_remove(0);
         let format = target.tracepoint(&category, &name).expect("tracefs can be read");
@@ -352,10 +351,7 @@ mod tests {
         let target = Running::new(None);
         let btf = match target.btf() {
             Ok(btf) => btf,
-            Err(error) => {
-                eprintln!("skipped: {}", error.message);
-                return;
-            }
+            Err(error) => return crate::skip::skipped(&error.message),
         };
         let task = btf.struct_named("task_struct").expect("every kernel has tasks");
         let comm = btf.field(task, "comm").expect("every task has a name");
