@@ -196,6 +196,16 @@ fn tracepoints_match_wildcards_in_both_parts() {
 }
 
 #[test]
+fn a_lone_pattern_is_that_of_an_event_in_any_category() {
+    assert_eq!(expanded("t:*wake*"), ["tracepoint:oom:wake_reaper", "tracepoint:vmscan:mm_vmscan_wakeup"]);
+    assert_eq!(
+        expanded("t:oo*"),
+        ["not found 1: there is no tracepoint `oo*` in any category; tracepoint:oo*:*"]
+    );
+    assert_eq!(expanded("t:x*"), ["not found 1: there is no tracepoint `x*` in any category; "]);
+}
+
+#[test]
 fn missing_tracepoints_get_the_part_and_what_is_close() {
     assert_eq!(
         expanded("tracepoint:oom:mark_vicitm"),

@@ -8,8 +8,8 @@ use crate::target::Target;
 
 pub(super) fn expand(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
     let (category, name) = match parts.texts {
-        // A wildcard for everything needs no second one.
-        [category] if is_pattern(category) => (*category, "*"),
+        // One pattern is the event's, of any category: that is what people look for.
+        [name] if is_pattern(name) => ("*", *name),
         [category, name] => (*category, *name),
         _ => return Err(parts.wrong_count()),
     };
@@ -31,10 +31,21 @@ pub(super) fn expand(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<Attac
     let all = target.tracepoints()?;
     let found = all.iter().filter(|(c, n)| matches(category, c) && matches(name, n));
     let points: Vec<AttachPoint> = found.map(|(c, n)| point(c, n)).collect();
-    if points.is_empty() {
-        return Err(not_found(category, name, target)?);
+    match points.is_empty() {
+        false => Ok(points),
+        true if parts.texts.len() == 1 => Err(no_event(name, &all)),
+        true => Err(not_found(category, name, target)?),
     }
-    Ok(points)
+}
+
+/// No event matches a lone pattern; perhaps a category was meant.
+fn no_event(name: &str, all: &[(String, String)]) -> ExpandError {
+    let is_category = all.iter().any(|(category, _)| matches(name, category));
+    ExpandError::NotFound {
+        part: 1,
+        message: format!("there is no tracepoint `{name}` in any category"),
+        similar: is_category.then(|| format!("tracepoint:{name}:*")).into_iter().collect(),
+    }
 }
 
 /// Which part is at fault, and what there is of a similar name: the same event of another category,
