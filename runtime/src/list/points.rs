@@ -43,7 +43,7 @@ pub fn of(
         "tracepoint" => match parts {
             [] => expanded(provider, &[all.clone(), all], target),
             [one] if anywhere => expanded(provider, &[all, one.clone()], target),
-            [one] => expanded(provider, &[one.clone(), all], target),
+            [category] if !is_pattern(category) => expanded(provider, &[category.clone(), all], target),
             _ => expanded(provider, parts, target),
         },
         "rawtracepoint" | "kprobe" | "kretprobe" | "fentry" | "fexit" if parts.is_empty() => {

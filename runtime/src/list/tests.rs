@@ -114,6 +114,7 @@ fn a_function_that_btf_does_not_describe_is_listed_without_arguments() {
 fn a_category_or_provider_alone_means_all_of_it() {
     assert_eq!(listed("t:kmem"), "tracepoint:kmem:kmalloc\n");
     assert_eq!(listed("tracepoint"), "tracepoint:kmem:kmalloc\ntracepoint:oom:mark_victim\n");
+    assert_eq!(listed("tracepoint:*_*"), "tracepoint:oom:mark_victim\n");
     assert_eq!(listed("interval"), "interval:hz:\ninterval:ms:\ninterval:s:\ninterval:us:\n");
 }
 
