@@ -320,6 +320,11 @@ pub enum ExprKind {
         /// A key of its type.
         key: Option<Box<Expr>>,
     },
+    /// `&$var`: the address of the variable's value; a pointer of [`AddrSpace::Kernel`].
+    VarAddr(VarId),
+    /// `&@map`: the address of the value of a map without a key, of the map itself if it has one; a pointer of
+    /// [`AddrSpace::Kernel`].
+    MapAddr(MapId),
     /// A builtin without arguments.
     Builtin(Builtin),
     /// A load from the context: a tracepoint's field, a register, a raw argument. What narrower

@@ -19,6 +19,8 @@ impl Expr {
             ExprKind::Int(_)
             | ExprKind::Text(_)
             | ExprKind::Var(_)
+            | ExprKind::VarAddr(_)
+            | ExprKind::MapAddr(_)
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
             | ExprKind::CtxAddr { .. }
@@ -69,6 +71,8 @@ impl Expr {
             ExprKind::Int(_)
             | ExprKind::Text(_)
             | ExprKind::Var(_)
+            | ExprKind::VarAddr(_)
+            | ExprKind::MapAddr(_)
             | ExprKind::Map { .. }
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }

@@ -506,7 +506,8 @@ impl Rewriter<'_> {
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
             | Inst::Call { .. }
-            | Inst::Cast(_) => {}
+            | Inst::Cast(_)
+            | Inst::Address(_) => {}
         }
         self.function.insts[id] = inst;
     }

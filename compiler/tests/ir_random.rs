@@ -698,7 +698,12 @@ impl Generator {
                 self.call(helper, &[to, size, address], Type::I64)
             }
             _ => {
-                let address = self.some(Inst::Cast(address), Type::Kernel);
+                let address = if self.random.one_in(2) {
+                    let own = self.slot(PIECES, 0);
+                    self.some(Inst::Address(own), Type::Kernel)
+                } else {
+                    self.some(Inst::Cast(address), Type::Kernel)
+                };
                 self.call(helper, &[to, size, address], Type::I64)
             }
         };

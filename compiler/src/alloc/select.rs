@@ -157,6 +157,8 @@ pub enum Op {
     Alu(BinaryOp, Rhs),
     /// `d = -u0`, u0 tied.
     Neg,
+    /// `d = u0`, an address that is a plain number from here on, u0 tied.
+    Address,
     /// `d = u0 & rhs`, the low 32 bits, u0 free.
     ZeroExtend32,
     /// `d = sign-extended low bits of u0`; with `native` one instruction and u0 free, else two shifts and u0 tied.
@@ -468,6 +470,10 @@ impl Selector<'_> {
                     at = DefAt::Early;
                 }
                 self.unary(&mut uses, *op, *arg)
+            }
+            Inst::Address(value) => {
+                self.use_at(&mut uses, *value, UseAt::Result);
+                Op::Address
             }
             Inst::Binary { op, left, right } => self.binary(&mut uses, *op, *left, *right),
             Inst::Icmp { cond, left, right } => {

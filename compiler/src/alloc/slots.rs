@@ -156,7 +156,7 @@ impl Uses {
                 self.lose(function, *then);
                 self.lose(function, *otherwise);
             }
-            Inst::Store { value, .. } => self.lose(function, *value),
+            Inst::Store { value, .. } | Inst::Address(value) => self.lose(function, *value),
             // These only compute; what is done with the result counts.
             Inst::Binary { .. } | Inst::Cast(_) | Inst::SlotAddr { .. } => return,
             _ => {}

@@ -241,12 +241,11 @@ impl Checker<'_> {
         Some(Expr { kind: ExprKind::Load { addr: Box::new(value), offset: 0, bits: None }, ty, span })
     }
 
-    /// `&x`: of a field of something in memory.
+    /// `&x`: of a variable, a map, a field of something in memory.
     pub(crate) fn address_of(&mut self, operand: &ast::Expr, span: Span) -> Option<Expr> {
         let value = match &operand.kind {
-            Ast::Var(_) | Ast::Map { .. } => {
-                return self.fail(|| super::diagnostics::unsupported::address_of_variable(span));
-            }
+            Ast::Map { name, key: None } => return self.address_of_map(name, span),
+            Ast::Map { key: Some(_), .. } => return self.fail(|| types::no_element_address(span)),
             _ => self.stored_value(operand)?,
         };
         match value.kind {
@@ -257,8 +256,34 @@ impl Checker<'_> {
                 let kind = ExprKind::Binary { op: BinaryOp::Add, left: Box::new(addr), right };
                 Some(Expr { kind, ty, span })
             }
+            ExprKind::Var(var) => {
+                let ty = Type::Ptr { to: Box::new(value.ty), space: AddrSpace::Kernel };
+                Some(Expr { kind: ExprKind::VarAddr(var), ty, span })
+            }
             _ => self.fail(|| types::no_address(span)),
         }
+    }
+
+    /// `&@x`: the address of a map's only value; of a map with keys, the kernel's map itself.
+    fn address_of_map(&mut self, name: &Name, span: Span) -> Option<Expr> {
+        let facts = self.map_facts(&name.text);
+        let keyed = facts.keyed.is_some_and(|(keyed, _)| keyed);
+        self.read_map_name(name)?;
+        let map = self.use_map(name, keyed)?;
+        let to = if keyed {
+            let kernels = self.named_types().ok().and_then(|btf| {
+                let id = btf.struct_named("bpf_map")?;
+                Some(btf.lang_type(id, AddrSpace::Kernel))
+            });
+            kernels.unwrap_or(Type::Void)
+        } else {
+            facts.value?.shape.ty()
+        };
+        if let Type::Agg(agg) = to {
+            return self.fail(|| types::no_aggregation_address(agg, span));
+        }
+        let ty = Type::Ptr { to: Box::new(to), space: AddrSpace::Kernel };
+        Some(Expr { kind: ExprKind::MapAddr(map), ty, span })
     }
 }
 

@@ -293,6 +293,8 @@ impl Printer<'_> {
                 let items: Vec<String> = items.iter().map(|i| self.expr(i)).collect();
                 format!("({})", items.join(", "))
             }
+            ExprKind::VarAddr(var) => format!("&{}", self.var(*var)),
+            ExprKind::MapAddr(map) => format!("&{}", self.map(*map, None)),
             ExprKind::IncDecVar { var, delta, postfix } => inc_dec_text(self.var(*var), *delta, *postfix),
             ExprKind::IncDecMap { map, key, delta, postfix } => {
                 inc_dec_text(&self.map(*map, key.as_deref()), *delta, *postfix)

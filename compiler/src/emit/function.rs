@@ -130,6 +130,12 @@ impl<'a> Emitter<'a> {
         match selected.op {
             Op::Alu(op, rhs) => self.buffer.push(encode::alu(op, result, operand(rhs))),
             Op::Neg => self.buffer.push(encode::neg(result)),
+            // What is computed from an address other than by addition is a number of which the kernel verifier
+            // knows nothing (`check_alu_op`, kernel/bpf/verifier.c).
+            Op::Address => {
+                self.buffer.push(encode::neg(result));
+                self.buffer.push(encode::neg(result));
+            }
             Op::ZeroExtend32 => self.buffer.push(encode::mov32(result, Operand::Reg(regs.uses[0]))),
             Op::SignExtend { width, native: true } => {
                 self.buffer.push(encode::mov_signed(result, regs.uses[0], width));

@@ -109,7 +109,18 @@ pub(super) struct Memory {
     next: u64,
     /// Objects that do not outlive the run.
     passing: Vec<ObjectId>,
+    /// The objects whose addresses were asked for as numbers, by the number of their first byte.
+    numbered: BTreeMap<u64, ObjectId>,
 }
+
+/// The number of the first object that is given one; the others' lie above.
+const FIRST_NUMBER: u64 = 0xffff_c900_0000_0000;
+
+/// The number of the first map, all of whose memory is out of a program's sight; the others' follow.
+const FIRST_MAP: u64 = 0xffff_8880_0000_0000;
+
+/// Bytes between the end of an object and the number of the next.
+const NUMBER_GAP: u64 = 0x1000;
 
 impl Memory {
     /// Adds an object whose bytes are all written. It outlives the run if it is a global or a map's value.
@@ -145,6 +156,7 @@ impl Memory {
         for id in self.passing.drain(..) {
             self.objects.remove(&id);
         }
+        self.numbered.retain(|_, id| self.objects.contains_key(id));
     }
 
     /// An object. Ids come from here, and outside of a run only those of lasting objects are kept.
@@ -201,6 +213,38 @@ impl Memory {
             return Err(Fault::Misaligned { object: object.name(), start: address.offset, align });
         }
         Ok(())
+    }
+
+    /// An address as a number. An object keeps the number that it has once.
+    pub fn number(&mut self, address: Address) -> i64 {
+        let known = self.numbered.iter().find(|(_, object)| **object == address.object);
+        let start = match known {
+            Some((start, _)) => *start,
+            None => {
+                let last = self.numbered.last_key_value();
+                let start = last.map_or(FIRST_NUMBER, |(start, object)| {
+                    let size = self.objects.get(object).map_or(0, |object| object.bytes.len() as u64);
+                    (start + size + NUMBER_GAP).next_multiple_of(8)
+                });
+                self.numbered.insert(start, address.object);
+                start
+            }
+        };
+        (start as i64).wrapping_add(address.offset)
+    }
+
+    /// A map's address as a number.
+    pub fn map_number(map: MapRef) -> i64 {
+        (FIRST_MAP + u64::from(map.as_u32()) * NUMBER_GAP) as i64
+    }
+
+    /// The address that a number is of, if so many bytes are there.
+    pub fn numbered(&self, number: u64, len: usize) -> Option<Address> {
+        let (start, id) = self.numbered.range(..=number).next_back()?;
+        let object = self.objects.get(id).filter(|object| !object.gone)?;
+        let offset = number - start;
+        let end = offset.checked_add(len as u64)?;
+        (end <= object.bytes.len() as u64).then_some(Address { object: *id, offset: offset as i64 })
     }
 
     /// Reads bytes that have all been written and hold no addresses.

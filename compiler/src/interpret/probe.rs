@@ -1,7 +1,7 @@
 //! Helpers that copy a part of the world into a program's memory.
 //!
 //! Memory that is not there gives an error and zeros, as in kernel/trace/bpf_trace.c and
-//! mm/maccess.c. `probe_read_kernel` may also be given an address of a program's own memory.
+//! mm/maccess.c. `probe_read_kernel` may also be given an address of a program's own memory, as such or as a number.
 
 use super::maps::{EFAULT, EINVAL};
 use super::memory::{Address, Val};
@@ -81,11 +81,19 @@ impl Run<'_, '_> {
         if user { &self.machine.world.user } else { &self.machine.world.kernel }
     }
 
+    /// The program's own memory, if a kernel address is in it.
+    fn own(&self, number: u64, len: usize, user: bool) -> Option<Address> {
+        if user { None } else { self.machine.memory.numbered(number, len) }
+    }
+
     pub fn probe_read(&mut self, to: Val, size: Val, from: Val, user: bool) -> Result<i64, Fault> {
         let (to, size) = self.destination(to, size)?;
         let found = match from {
             Val::Address(from) if !user => Some(self.machine.memory.read(from, size)?),
-            from => self.fake_memory(user).read(number(from)? as u64, size),
+            from => match self.own(number(from)? as u64, size, user) {
+                Some(own) => Some(self.machine.memory.read(own, size)?),
+                None => self.fake_memory(user).read(number(from)? as u64, size),
+            },
         };
         self.deliver(to, size, found.as_deref(), EFAULT)
     }
@@ -100,7 +108,13 @@ impl Run<'_, '_> {
                     let offset = from.offset.wrapping_add(n as i64);
                     Some(self.machine.memory.read(Address { offset, ..from }, 1)?[0])
                 }
-                from => self.fake_memory(user).byte((number(from)? as u64).wrapping_add(n)),
+                from => {
+                    let at = (number(from)? as u64).wrapping_add(n);
+                    match self.own(at, 1, user) {
+                        Some(own) => Some(self.machine.memory.read(own, 1)?[0]),
+                        None => self.fake_memory(user).byte(at),
+                    }
+                }
             };
             match byte {
                 Some(byte) => text.push(byte),

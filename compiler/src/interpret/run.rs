@@ -4,7 +4,7 @@ use cranelift_entity::SecondaryMap;
 use memql_grammar::ast::Span;
 
 use super::arith;
-use super::memory::{Address, ObjectId, ObjectKind, Val};
+use super::memory::{Address, Memory, ObjectId, ObjectKind, Val};
 use super::trap::{Fault, Trap};
 use super::{Machine, Store};
 use crate::ir::text::{ValueNames, print_inst, print_terminator};
@@ -277,6 +277,11 @@ impl<'m> Run<'_, 'm> {
                 self.call(*helper, &values)?
             }
             Inst::Cast(value) => Val::Number(frame.number(*value)?),
+            Inst::Address(value) => match frame.get(*value)? {
+                Val::Address(address) => Val::Number(memory.number(address)),
+                Val::Map(map) => Val::Number(Memory::map_number(map)),
+                other => return Err(operands(&[other])),
+            },
         };
         Ok(Some(value))
     }

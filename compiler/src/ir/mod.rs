@@ -560,6 +560,9 @@ pub enum Inst {
     },
     /// `cast v`: the same bits as another type among the numbers (I64, Kernel, User); no code.
     Cast(Value),
+    /// `address p`: an address of memory, or a map's, as a number of type Kernel, of which the kernel
+    /// verifier knows nothing. `probe_read_kernel` reads what is there; nothing can be written through it.
+    Address(Value),
 }
 
 /// How a block ends.
@@ -679,7 +682,7 @@ impl Inst {
             | Inst::GlobalAddr { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_) => {}
-            Inst::Unary { arg, .. } | Inst::Cast(arg) => f(*arg),
+            Inst::Unary { arg, .. } | Inst::Cast(arg) | Inst::Address(arg) => f(*arg),
             Inst::Binary { left, right, .. } | Inst::Icmp { left, right, .. } => {
                 f(*left);
                 f(*right);
@@ -718,7 +721,7 @@ impl Inst {
             | Inst::GlobalAddr { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_) => {}
-            Inst::Unary { arg, .. } | Inst::Cast(arg) => *arg = f(*arg),
+            Inst::Unary { arg, .. } | Inst::Cast(arg) | Inst::Address(arg) => *arg = f(*arg),
             Inst::Binary { left, right, .. } | Inst::Icmp { left, right, .. } => {
                 *left = f(*left);
                 *right = f(*right);
@@ -762,7 +765,8 @@ impl Inst {
             | Inst::GlobalAddr { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
-            | Inst::Cast(_) => true,
+            | Inst::Cast(_)
+            | Inst::Address(_) => true,
             Inst::Call { helper, .. } => crate::helpers::signature(*helper).is_some_and(|s| s.pure),
             Inst::Store { .. }
             | Inst::AtomicAdd { .. }

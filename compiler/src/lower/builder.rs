@@ -183,6 +183,11 @@ impl Builder {
         if self.function.type_of(value) == ty { value } else { self.value(Inst::Cast(value), ty) }
     }
 
+    /// An address of memory, or of a map, as a number.
+    pub fn address(&mut self, value: Value) -> Value {
+        self.value(Inst::Address(value), Type::Kernel)
+    }
+
     fn terminate(&mut self, terminator: Terminator) {
         let data = &mut self.function.blocks[self.block];
         debug_assert!(data.terminator.is_none(), "a block ends once");

@@ -41,6 +41,8 @@ impl ProgramLowering<'_, '_> {
                 let (ptr, off) = self.var_addr(*var);
                 self.b.load_as(ir_type(&e.ty), ptr, off)
             }
+            ExprKind::VarAddr(var) => self.var_number(*var),
+            ExprKind::MapAddr(map) => self.map_number(*map),
             ExprKind::Map { map, key } => self.map_scalar(*map, key.as_deref(), &e.ty),
             ExprKind::Builtin(builtin) => self.builtin(*builtin, &e.ty),
             ExprKind::CtxLoad { offset, bytes, signed } => {

@@ -9,6 +9,7 @@
 //! offset 0    u64  set when a `return` inside a callback ends the whole probe
 //! offset 8    ctx  the program's context
 //! offset 16   shared variables and first values of ranges, 8-byte aligned
+//! at the end  u64  the frame's own address as a number, where the address of a shared variable is taken
 //! ```
 
 use cranelift_entity::SecondaryMap;
@@ -24,11 +25,16 @@ pub(super) const RETURNED_OFFSET: i32 = 0;
 pub(super) const CTX_OFFSET: i32 = 8;
 const FIRST_VARIABLE: i32 = 16;
 
+/// The number of the function that is no callback.
+const ENTRY: u32 = 0;
+
 /// Where the variables of a probe are.
 pub(super) struct Frame {
     homes: SecondaryMap<VarId, Home>,
     /// For the variable of a range loop that is a callback: offset of the range's first value.
     range_starts: SecondaryMap<VarId, Option<i32>>,
+    /// Offset of the frame's own address, if the address of a variable in it is taken.
+    address: Option<i32>,
     /// Bytes of the frame; 0 if the probe has no callbacks.
     pub size: u32,
 }
@@ -52,6 +58,16 @@ impl Frame {
         self.homes[var]
     }
 
+    /// Whether the frame keeps its own address.
+    pub fn has_address(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// Where the frame keeps its own address.
+    pub fn address(&self) -> i32 {
+        self.address.expect("the address of a shared variable is taken")
+    }
+
     /// Where a range loop that is a callback keeps its first value.
     pub fn range_start(&self, var: VarId) -> i32 {
         self.range_starts[var].expect("analysed as a callback")
@@ -67,24 +83,32 @@ pub(super) fn analyse(probe: &hir::Probe, features: &Features) -> Frame {
         regions: 1,
         homes: SecondaryMap::new(),
         range_starts: SecondaryMap::new(),
+        addressed: Vec::new(),
         next: FIRST_VARIABLE,
     };
     if let Some(predicate) = &probe.predicate {
-        walk.expr(predicate, 0);
+        walk.expr(predicate, ENTRY);
     }
-    walk.stmts(&probe.body, 0);
+    walk.stmts(&probe.body, ENTRY);
+    let mut address = None;
+    if walk.addressed.iter().any(|var| walk.homes[*var] != Home::Local) {
+        address = Some(walk.next);
+        walk.next += 8;
+    }
     let size = if walk.regions > 1 { walk.next as u32 } else { 0 };
-    Frame { homes: walk.homes, range_starts: walk.range_starts, size }
+    Frame { homes: walk.homes, range_starts: walk.range_starts, address, size }
 }
 
 struct Walk<'a> {
     features: &'a Features,
     probe: &'a hir::Probe,
-    /// The function that uses a variable: 0 for the entry, then one number per callback.
+    /// The function that uses a variable: the entry, then one number per callback.
     users: SecondaryMap<VarId, Option<u32>>,
     regions: u32,
     homes: SecondaryMap<VarId, Home>,
     range_starts: SecondaryMap<VarId, Option<i32>>,
+    /// The variables whose address is taken.
+    addressed: Vec<VarId>,
     next: i32,
 }
 
@@ -93,12 +117,14 @@ impl Walk<'_> {
         match self.users[var] {
             None => self.users[var] = Some(region),
             Some(other) if other == region => {}
-            Some(_) => {
-                if self.homes[var] == Home::Local {
-                    self.homes[var] = Home::Shared { offset: self.next };
-                    self.next += stored_size(&self.probe.vars[var].ty) as i32;
-                }
-            }
+            Some(_) => self.share(var),
+        }
+    }
+
+    fn share(&mut self, var: VarId) {
+        if self.homes[var] == Home::Local {
+            self.homes[var] = Home::Shared { offset: self.next };
+            self.next += stored_size(&self.probe.vars[var].ty) as i32;
         }
     }
 
@@ -110,6 +136,14 @@ impl Walk<'_> {
                 self.expr(value, region);
             }
             ExprKind::Var(var) | ExprKind::IncDecVar { var, .. } => self.uses(*var, region),
+            ExprKind::VarAddr(var) => {
+                self.uses(*var, region);
+                self.addressed.push(*var);
+                // A callback's own memory is gone when it returns; the address may not be.
+                if region != ENTRY {
+                    self.share(*var);
+                }
+            }
             _ => e.children().into_iter().for_each(|child| self.expr(child, region)),
         }
     }

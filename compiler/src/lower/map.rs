@@ -189,6 +189,16 @@ impl ProgramLowering<'_, '_> {
         Place::at(ptr, 0)
     }
 
+    /// Where a map without a key has its value, or the map itself, as a number.
+    pub fn map_number(&mut self, map: MapId) -> Value {
+        let address = match self.home(map) {
+            MapHome::Global { global, .. } => self.b.global_addr(global),
+            MapHome::Keyed { map } => self.b.map_object(map),
+        };
+        let number = self.b.address(address);
+        self.b.cast(number, IrType::I64)
+    }
+
     /// Notes that a map without a key was assigned.
     pub fn mark_assigned(&mut self, map: MapId) {
         if let MapHome::Global { global, flag: Some(flag), .. } = self.home(map) {

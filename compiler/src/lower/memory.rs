@@ -161,6 +161,8 @@ impl ProgramLowering<'_, '_> {
             ExprKind::Path(address) => self.path(address, size, to),
             ExprKind::NetAddress(bytes) => self.net_address(bytes, &e.ty, to),
             ExprKind::Int(_)
+            | ExprKind::VarAddr(_)
+            | ExprKind::MapAddr(_)
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
             | ExprKind::CtxAddr { .. }

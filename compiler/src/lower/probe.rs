@@ -103,6 +103,10 @@ impl ProgramLowering<'_, '_> {
             self.b.mem_zero(base, 0, self.frame.size);
             let ctx = self.b.param(0);
             self.b.store(Width::W64, base, frame::CTX_OFFSET, ctx);
+            if self.frame.has_address() {
+                let address = self.b.address(base);
+                self.b.store(Width::W64, base, self.frame.address(), address);
+            }
         }
         if let Some(predicate) = &self.probe.predicate {
             let (go, skip) = (self.b.block(), self.b.block());
@@ -133,6 +137,23 @@ impl ProgramLowering<'_, '_> {
             let slot = self.frame_slot.expect("a program with callbacks has a frame");
             self.b.slot_addr(slot)
         }
+    }
+
+    /// Address of a variable, as a number.
+    pub fn var_number(&mut self, var: hir::VarId) -> Value {
+        let number = match self.frame.home(var) {
+            Home::Shared { offset } => {
+                let base = self.frame_base();
+                let frame = self.b.load_as(IrType::Kernel, base, self.frame.address());
+                self.b.offset_int(frame, i64::from(offset))
+            }
+            Home::Local => {
+                let (ptr, off) = self.var_addr(var);
+                let ptr = self.b.offset_int(ptr, i64::from(off));
+                self.b.address(ptr)
+            }
+        };
+        self.b.cast(number, IrType::I64)
     }
 
     /// Address of a variable.

@@ -49,6 +49,7 @@ enum Key {
     FnAddr(FuncRef),
     Call(Helper, Vec<Value>),
     Cast(Value),
+    Address(Value),
 }
 
 pub(super) fn run(_facts: &Facts, function: &mut Function) -> bool {
@@ -179,6 +180,7 @@ impl Walk<'_> {
                 Key::Call(*helper, args.as_slice(&function.pool).to_vec())
             }
             Inst::Cast(value) => Key::Cast(*value),
+            Inst::Address(value) => Key::Address(*value),
             Inst::Load { .. }
             | Inst::Call { .. }
             | Inst::Store { .. }

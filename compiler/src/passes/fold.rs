@@ -150,6 +150,7 @@ impl Folder<'_> {
             | Inst::GlobalAddr { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
+            | Inst::Address(_)
             | Inst::Call { .. } => None,
         }
     }

@@ -157,7 +157,8 @@ impl Pass<'_> {
             | Inst::GlobalAddr { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
-            | Inst::Cast(_) => {}
+            | Inst::Cast(_)
+            | Inst::Address(_) => {}
         }
         true
     }

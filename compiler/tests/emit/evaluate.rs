@@ -97,7 +97,7 @@ impl Machine<'_> {
     fn inst(&mut self, id: InstId) {
         let result = match self.function.insts[id].clone() {
             Inst::Const(imm) => Some(Word::Number(imm as u64)),
-            Inst::Cast(value) => Some(self.values[&value]),
+            Inst::Cast(value) | Inst::Address(value) => Some(self.values[&value]),
             Inst::SlotAddr { slot, off } => Some(Word::Slot(slot.as_u32() as usize, i64::from(off))),
             Inst::GlobalAddr { global, off } => {
                 Some(Word::Global(i64::from(self.module.globals[global].offset) + i64::from(off)))

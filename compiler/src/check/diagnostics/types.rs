@@ -4,7 +4,7 @@ use memql_grammar::ast::{BinaryOp, Name, Span, UnaryOp};
 
 use crate::diagnostic::Diagnostic;
 use crate::hir::Expr;
-use crate::types::Type;
+use crate::types::{Agg, Type};
 
 /// How an operator is written.
 pub(crate) fn operator(op: BinaryOp) -> &'static str {
@@ -312,9 +312,22 @@ pub(crate) fn no_address(span: Span) -> Diagnostic {
         "E0417",
         "this has no address",
         span,
-        "expected something that was read through a pointer",
+        "expected a variable, a map, or something that was read through a pointer",
     )
-    .help("take the address of a field: `&$p.FIELD`")
+    .help("take the address of a field: `&$p.FIELD`; keep the value in a variable: `$x = ...; &$x`")
+}
+
+/// E0417: the address of one value of a map with keys.
+pub(crate) fn no_element_address(span: Span) -> Diagnostic {
+    Diagnostic::error("E0417", "a map's elements have no address", span, "may be gone at any time")
+        .help("keep the value in a variable: `$x = @map[key]; &$x`")
+}
+
+/// E0417: the address of what an aggregation keeps.
+pub(crate) fn no_aggregation_address(agg: Agg, span: Span) -> Diagnostic {
+    let title = format!("what `{}()` keeps has no address", agg.name());
+    Diagnostic::error("E0417", title, span, "lies in pieces, one per CPU")
+        .help("keep the value in a variable: `$x = (uint64)@map; &$x`")
 }
 
 /// E0418: something else where an integer belongs.

@@ -66,17 +66,6 @@ pub(crate) fn not_understood(span: Span) -> Diagnostic {
         .help("give the variables and maps in it a type, as in `let $x: uint64 = ...`")
 }
 
-/// E0804: `&$x` and `&@x`.
-pub(crate) fn address_of_variable(span: Span) -> Diagnostic {
-    Diagnostic::error(
-        "E0804",
-        "the address of a variable or map is not supported yet",
-        span,
-        "lives in registers or in a map",
-    )
-    .help("use the value itself; `*(type *)&$x` reads its bytes as another type")
-}
-
 /// E0804: a bit-field that straddles two units of its type.
 pub(crate) fn packed_bit_field(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error(

@@ -314,6 +314,7 @@ impl FunctionParser {
                 Inst::Call { helper, args: ValueList::from_slice(&args, &mut self.function.pool) }
             }
             "cast" => Inst::Cast(self.value(line)?),
+            "address" => Inst::Address(self.value(line)?),
             _ => return Err(line.error(format!("`{word}` is not an instruction"))),
         })
     }

@@ -190,6 +190,7 @@ fn inst_body(function: &Function, names: &ValueNames, inst: &Inst) -> String {
             }
         }
         Inst::Cast(value) => format!("cast {}", v(value)),
+        Inst::Address(value) => format!("address {}", v(value)),
     }
 }
 

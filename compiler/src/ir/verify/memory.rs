@@ -50,7 +50,8 @@ impl Checker<'_> {
             | Inst::Select { .. }
             | Inst::MapObject(_)
             | Inst::FnAddr(_)
-            | Inst::Cast(_) => {}
+            | Inst::Cast(_)
+            | Inst::Address(_) => {}
         }
     }
 

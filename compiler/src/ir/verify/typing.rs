@@ -97,6 +97,11 @@ impl Checker<'_> {
                 self.expect_that(at, *value, "a number", Type::is_number);
                 self.expect_result(at, id, "a number", Type::is_number);
             }
+            Inst::Address(value) => {
+                let has_address = |ty: Type| ty.is_memory() || ty == Type::MapObject;
+                self.expect_that(at, *value, "an address of memory or a map", has_address);
+                self.result_is(at, id, Some(Type::Kernel));
+            }
         }
     }
 

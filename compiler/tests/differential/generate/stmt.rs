@@ -156,9 +156,19 @@ impl Generator {
                 let value = self.value(&ty, 3);
                 Node::new("print", Ty::Stmt, "print((`));", vec![value])
             }
+            28 if !self.vars.is_empty() => return self.through_address(out),
             _ => self.printf(),
         };
         out.push(stmt);
+    }
+
+    /// What is read through a variable's address is what the variable holds by then.
+    fn through_address(&mut self, out: &mut Vec<Node>) {
+        let var = self.random.of(&self.vars.clone()).clone();
+        let pointer = format!("$p{}", self.fresh());
+        out.push(Node::new("&$v", Ty::Stmt, &format!("{pointer} = &{};", var.name), Vec::new()));
+        self.stmt(out);
+        out.push(Node::new("print", Ty::Stmt, &format!("print(*{pointer});"), Vec::new()));
     }
 
     pub fn printf(&mut self) -> Node {
