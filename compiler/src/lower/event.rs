@@ -53,9 +53,13 @@ impl ProgramLowering<'_, '_> {
     /// Sends an event with these arguments.
     fn send(&mut self, args: &[Expr], plan: impl FnOnce(Vec<Arg>) -> EventPlan) {
         let (placed, size) = layout(args.iter().map(|a| a.ty.clone()));
+        // What stands in front of such an argument is evaluated before it.
+        let early = args.iter().rposition(before).map_or(0, |last| last + 1);
         let ready: Vec<Ready> = args
             .iter()
-            .map(|arg| match (before(arg), arg.ty.is_scalar()) {
+            .enumerate()
+            .map(|(n, arg)| match (n < early, arg.ty.is_scalar()) {
+                _ if matches!(arg.kind, ExprKind::Int(_) | ExprKind::Text(_)) => Ready::Later,
                 (false, _) => Ready::Later,
                 (true, true) => Ready::Value(self.scalar(arg)),
                 (true, false) => {
