@@ -18,6 +18,7 @@ mod load;
 mod losses;
 mod memleak;
 mod oomkill;
+mod page_faults;
 mod placement;
 mod processes;
 mod script_options;

@@ -6,9 +6,11 @@ use super::{drsnoop, features, goldens, oomkill};
 use crate::need;
 
 /// How each shipped script is started here; a script without an entry fails the test.
-const RUNS: [(&str, &str); 5] = [
+const RUNS: [(&str, &str); 7] = [
     ("drsnoop.mq", "-T -U --order --flags"),
     ("drsnoop.mq", "--memcg -v"),
+    ("faults.mq", ""),
+    ("faults.mq", "--major 1"),
     ("memleak.mq", ""),
     ("oomkill.mq", ""),
     ("shmsnoop.mq", "-T"),
