@@ -29,6 +29,8 @@ use flags::{Flag, Take, flags};
 pub struct Args {
     /// `-p`
     pub pid: Option<u32>,
+    /// `--dwarf-pid`, each
+    pub dwarf_pids: Vec<u32>,
     /// `-c`
     pub command: Option<String>,
     /// `-l`

@@ -150,6 +150,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     let options = RunOptions {
         pid: args.pid,
         child,
+        unwound: args.dwarf_pids,
         format: args.format,
         output: args.output.map(Into::into),
         buffering: args.buffering,

@@ -21,6 +21,8 @@ pub struct Registers {
     pub first_stack_argument: u32,
     /// Offset of the stack pointer.
     pub stack_pointer: u32,
+    /// Offset of the register that compilers use as frame pointer.
+    pub frame_pointer: u32,
     /// Offset of the instruction pointer.
     pub instruction_pointer: u32,
     /// Register names and their offsets.

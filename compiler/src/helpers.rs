@@ -117,6 +117,8 @@ helpers! {
     GET_FUNC_IP = 173 "get_func_ip" (1) -> I64 true true 5 . 15;
     /// `bpf_get_attach_cookie(ctx)`
     GET_ATTACH_COOKIE = 174 "get_attach_cookie" (1) -> I64 true true 5 . 15;
+    /// `bpf_task_pt_regs(task)`: the registers with which a task entered the kernel, typed.
+    TASK_PT_REGS = 175 "task_pt_regs" (1) -> Btf true true 5 . 15;
     /// `bpf_loop(count, callback, ctx, flags)`: iterations made or a negative errno.
     LOOP = 181 "loop" (4) -> I64 false false 5 . 17;
     /// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value's address or 0.
@@ -127,6 +129,13 @@ helpers! {
     /// `call_function(function, memory, bytes)`. The kernel verifier walks such a function once, on its own, however often it
     /// is called; functions that take addresses came with Linux 5.12.
     CALL_FUNCTION = 0x10000 "call_function" (3) -> I64 true false 5 . 12;
+    /// The same for a function that also writes the memory that it gets.
+    CALL_PROCEDURE = 0x10001 "call_procedure" (3) -> I64 false false 5 . 12;
+}
+
+/// Whether a helper stands for a call of one of the program's own functions.
+pub fn calls_function(helper: Helper) -> bool {
+    matches!(helper, CALL_FUNCTION | CALL_PROCEDURE)
 }
 
 /// Which argument of a helper is handed to a callback; the kernel wants it on the stack.

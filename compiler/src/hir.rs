@@ -566,6 +566,8 @@ pub enum Builtin {
     Point(PointText),
     /// `kstack`, `ustack`: the type says which, how deep and how it prints.
     Stack,
+    /// `dw_ustack`: the same of a process, found by unwind tables.
+    UnwoundStack,
 }
 
 impl Expr {

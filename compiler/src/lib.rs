@@ -31,4 +31,5 @@ pub mod sources;
 pub mod target;
 pub mod testing;
 pub mod types;
+pub mod unwind;
 pub mod usdt;

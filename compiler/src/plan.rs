@@ -44,6 +44,8 @@ pub struct Plan {
     pub ring: Option<String>,
     /// ELF name of the map from stack id to frames, and frames per entry; `None` if no stack is taken.
     pub stacks: Option<(String, u32)>,
+    /// Whether programs read unwind tables ([`crate::unwind`]), which the runtime is to fill.
+    pub unwinds: bool,
     /// Byte offset in `.bss` of a `u64` into which the runtime puts the boot clock's nanoseconds
     /// before the first program runs; `None` if no probe asks for `elapsed`.
     pub start_time: Option<u32>,
@@ -193,6 +195,12 @@ pub enum Loss {
     StackFailed,
     /// A stack had more frames than are kept.
     StackCut,
+    /// A stack was asked of a process whose unwind tables were not read.
+    StackWithoutTables,
+    /// A stack ends where unwind tables do not tell how to go on.
+    StackUnknown,
+    /// A stack ends where the process's stack could not be read.
+    StackUnread,
     /// The stacks map was full.
     StackMapFull,
     /// Scratch memory was in use by an interrupted run of the same program.

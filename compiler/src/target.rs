@@ -198,6 +198,8 @@ pub struct Features {
     pub ktime_tai: bool,
     /// `bpf_get_current_task_btf` (Linux 5.11).
     pub current_task_btf: bool,
+    /// `bpf_task_pt_regs` (Linux 5.15).
+    pub task_pt_regs: bool,
     /// `kprobe_multi` links.
     pub kprobe_multi: bool,
     /// `uprobe_multi` links (Linux 6.6).
@@ -226,6 +228,7 @@ impl Features {
             func_ip: true,
             ktime_tai: true,
             current_task_btf: true,
+            task_pt_regs: true,
             kprobe_multi: true,
             uprobe_multi: true,
             boot_to_realtime_ns: 0,

@@ -4,6 +4,7 @@
 //! ring buffer  ──► read a batch         signals  ──► end, or run probes
 //! timers       ──► run probes           pidfds   ──► end
 //! output       ──► its reader has gone: end
+//! processes    ──► have mapped code: read their unwind tables
 //! ```
 //!
 //! Events are read in batches and signals, timers and ends are looked at between them, so none
@@ -11,7 +12,7 @@
 //! [`FLUSH_EVERY`] while there is.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::epoll::Epoll;
@@ -73,6 +74,9 @@ pub trait Handler {
     /// Ends the run.
     fn timer(&mut self, program: usize) -> Result<(), Failure>;
 
+    /// Looks at processes that have mapped code.
+    fn mapped(&mut self);
+
     /// Runs the programs of a signal.
     ///
     /// # Errors
@@ -88,6 +92,7 @@ enum Source {
     Timer(usize),
     Process,
     Reader,
+    Mapped,
 }
 
 /// Waits for a run's descriptors.
@@ -135,6 +140,14 @@ impl<'a> EventLoop<'a> {
             Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(cannot_wait(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Has the handler look at processes when this can be read.
+    ///
+    /// # Errors
+    /// If the kernel cannot wait for it.
+    pub fn look_when_mapped(&mut self, told: BorrowedFd<'_>) -> Result<(), RunError> {
+        self.epoll.wake_on_readable(told, Source::Mapped).map_err(cannot_wait)
     }
 
     /// Handles what happens until the run ends. What was sent before that is not all read then.
@@ -190,6 +203,7 @@ impl<'a> EventLoop<'a> {
             }
             Source::Process => return Ok(Some(Ended::Process)),
             Source::Reader => return Ok(Some(Ended::ReaderGone)),
+            Source::Mapped => handler.mapped(),
         }
         Ok(None)
     }

@@ -80,6 +80,9 @@ fn lost(what: &Loss, count: u64, plan: &Plan) -> Lost {
         Loss::StringCut => ("strings_cut", None, None),
         Loss::StackFailed => ("stacks_failed", None, None),
         Loss::StackCut => ("stacks_cut", None, None),
+        Loss::StackWithoutTables => ("stacks_without_tables", None, None),
+        Loss::StackUnknown => ("stacks_unknown", None, None),
+        Loss::StackUnread => ("stacks_unread", None, None),
         Loss::StackMapFull => ("stacks_not_kept", None, None),
         Loss::ScratchBusy => ("runs_skipped", None, None),
     };
@@ -178,6 +181,18 @@ fn in_words(what: &Loss, count: u64, plan: &Plan) -> String {
                 many(count, "stack had", "stacks had")
             )
         }
+        Loss::StackWithoutTables => format!(
+            "{} asked of a process whose unwind tables memql has not read (name it with `-p` or `--dwarf-pid`)",
+            many(count, "stack was", "stacks were")
+        ),
+        Loss::StackUnknown => format!(
+            "{} where unwind tables do not tell how to go on; the outer frames are missing",
+            many(count, "stack ends", "stacks end")
+        ),
+        Loss::StackUnread => format!(
+            "{} where the process's stack could not be read (not in memory at the time, or a bad address); the outer frames are missing",
+            many(count, "stack ends", "stacks end")
+        ),
         Loss::StackMapFull => format!(
             "{} not kept: there were too many different ones (more with `config = {{ max_map_keys = N }}`)",
             many(count, "stack was", "stacks were")

@@ -34,6 +34,7 @@ mod test_run;
 pub mod testing;
 mod timers;
 mod triggers;
+mod unwind;
 mod verbose;
 pub mod words;
 mod world;

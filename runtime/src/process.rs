@@ -2,7 +2,8 @@
 //!
 //! A started one is stopped at its very first instruction, before its loader has run, by ptrace: it
 //! asks to be traced, and the kernel stops it when `exec` has succeeded. memql lets it go
-//! ([`Child::resume`]) when everything is attached, so not one call of it is missed. If memql ends
+//! ([`Child::resume`]) when everything is attached, so not one call of it is missed. On the way it can be held once more, at its
+//! entry point, where its loader has mapped all that it is linked with ([`Child::run_to_entry`]). If memql ends
 //! before that, the child is killed; after it, the child is asked to end (SIGTERM) when the run does.
 //!
 //! Either way its end is seen through a pidfd, which cannot mistake a later process with the same
@@ -18,6 +19,9 @@ use std::ptr;
 
 use crate::error::RunError;
 use crate::words;
+
+/// How long memql waits between two looks at a child that is on its way to its entry point.
+const SHORT_WAIT_MS: i32 = 1;
 
 /// A child that was asked to end is given so long to do it before memql goes.
 const TIME_TO_END_MS: i32 = 100;
@@ -175,10 +179,61 @@ impl Child {
     /// # Errors
     /// If it was killed while it was stopped.
     pub fn resume(&mut self) -> Result<(), RunError> {
+        if self.state == State::Reaped {
+            return Ok(());
+        }
         ptrace(libc::PTRACE_DETACH, self.process.pid, 0)
             .map_err(|error| RunError::system(format!("cannot let `{}` run", self.command), &error))?;
         self.state = State::Running;
         Ok(())
+    }
+
+    /// Lets it run to the first instruction of its own, behind those of its loader, and calls `meanwhile` again and again
+    /// until it is there. A child that does not get there has ended. One whose entry point is not known, or has
+    /// a breakpoint already, stays where it is.
+    ///
+    /// # Errors
+    /// If it cannot be controlled.
+    pub fn run_to_entry<E: From<RunError>>(
+        &mut self,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pid = self.process.pid;
+        let failed =
+            |error: io::Error| RunError::system(format!("cannot control `{}`", self.command), &error);
+        let Some(stop) = Breakpoint::at_entry(pid).map_err(failed)? else { return Ok(()) };
+        let mut signal = 0;
+        loop {
+            ptrace(libc::PTRACE_CONT, pid, signal).map_err(failed)?;
+            let status = loop {
+                let mut status = 0;
+                // SAFETY: `status` lives across the call.
+                match unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } {
+                    0 => {
+                        meanwhile()?;
+                        self.process.wait(SHORT_WAIT_MS);
+                    }
+                    -1 => {
+                        let error = io::Error::last_os_error();
+                        if error.kind() != io::ErrorKind::Interrupted {
+                            return Err(failed(error).into());
+                        }
+                    }
+                    _ => break status,
+                }
+            };
+            if !libc::WIFSTOPPED(status) {
+                self.state = State::Reaped;
+                return Ok(());
+            }
+            signal = match libc::WSTOPSIG(status) {
+                libc::SIGTRAP if stop.was_hit(pid).map_err(failed)? => {
+                    return Ok(stop.remove(pid).map_err(failed)?);
+                }
+                libc::SIGTRAP => 0,
+                other => other as usize,
+            };
+        }
     }
 
     /// Takes note of its end so that no zombie stays; does nothing while it runs.
@@ -234,6 +289,72 @@ impl Drop for Child {
     }
 }
 
+/// The entry point of a stopped child, where it is to stop.
+struct Breakpoint {
+    address: usize,
+    /// The instruction there, and what follows it.
+    word: usize,
+}
+
+/// `int3`
+const TRAP: usize = 0xcc;
+
+impl Breakpoint {
+    /// Sets it; `None` where that cannot be done.
+    fn at_entry(pid: i32) -> io::Result<Option<Breakpoint>> {
+        let Some(address) = entry_point(pid).filter(|_| cfg!(target_arch = "x86_64")) else {
+            return Ok(None);
+        };
+        let word = peek(libc::PTRACE_PEEKTEXT, pid, address)?;
+        if word & 0xff == TRAP {
+            return Ok(None);
+        }
+        poke(libc::PTRACE_POKETEXT, pid, address, word & !0xff | TRAP)?;
+        Ok(Some(Breakpoint { address, word }))
+    }
+
+    /// Whether a child that has stopped by a trap did so here.
+    fn was_hit(&self, pid: i32) -> io::Result<bool> {
+        Ok(peek(libc::PTRACE_PEEKUSER, pid, INSTRUCTION_POINTER)? == self.address + 1)
+    }
+
+    /// Puts the instruction back, and the child before it.
+    fn remove(self, pid: i32) -> io::Result<()> {
+        poke(libc::PTRACE_POKETEXT, pid, self.address, self.word)?;
+        poke(libc::PTRACE_POKEUSER, pid, INSTRUCTION_POINTER, self.address)
+    }
+}
+
+/// Offset of the instruction pointer in `struct user` (arch/x86/include/asm/user_64.h).
+const INSTRUCTION_POINTER: usize = 16 * 8;
+
+/// Where a program begins when its loader is done, as the kernel told it (`AT_ENTRY`).
+fn entry_point(pid: i32) -> Option<usize> {
+    let vector = fs::read(format!("/proc/{pid}/auxv")).ok()?;
+    let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);
+    let mut pairs = vector.chunks_exact(2 * size_of::<usize>()).map(|pair| pair.split_at(size_of::<usize>()));
+    pairs.find(|(kind, _)| word(kind) == Some(libc::AT_ENTRY as usize)).and_then(|(_, value)| word(value))
+}
+
+/// A word of a stopped child.
+fn peek(request: libc::c_uint, pid: i32, address: usize) -> io::Result<usize> {
+    let mut word = 0usize;
+    // SAFETY: the system call stores the word that it has read at the address that it is given; the C library's function,
+    // which returns it instead, is not used.
+    match unsafe { libc::syscall(libc::SYS_ptrace, request, pid, address, &raw mut word) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(word),
+    }
+}
+
+fn poke(request: libc::c_uint, pid: i32, address: usize, word: usize) -> io::Result<()> {
+    // SAFETY: these requests take numbers; what they change is the child's.
+    match unsafe { libc::ptrace(request, pid, address, word) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 fn trace_me() -> io::Result<()> {
     ptrace(libc::PTRACE_TRACEME, 0, 0)
 }
@@ -285,6 +406,20 @@ mod tests {
         wait_for_end(child.process());
         assert!(folder.exists());
         fs::remove_file(folder).unwrap();
+    }
+
+    #[test]
+    fn a_child_held_at_its_entry_point_has_its_libraries() {
+        let mut child = Child::start_stopped("sleep 60").unwrap();
+        let maps = |child: &Child| fs::read_to_string(format!("/proc/{}/maps", child.pid())).unwrap();
+        assert!(!maps(&child).contains("libc.so"), "{}", maps(&child));
+        child.run_to_entry(|| Ok::<(), RunError>(())).unwrap();
+        assert!(maps(&child).contains("libc.so"), "{}", maps(&child));
+        child.resume().unwrap();
+        let watch = Process::open(child.process().pid()).unwrap();
+        assert!(!watch.wait(50), "it goes on as if nothing had been");
+        drop(child);
+        wait_for_end(&watch);
     }
 
     #[test]

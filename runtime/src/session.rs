@@ -38,6 +38,7 @@ use crate::ring::{BATCH_TIME, Read, Ring};
 use crate::signals::Signals;
 use crate::target::Running;
 use crate::triggers::{self, Triggers};
+use crate::unwind::Filled;
 use crate::verbose;
 use crate::world::World;
 
@@ -48,6 +49,8 @@ pub struct RunOptions {
     pub pid: Option<u32>,
     /// `-c`: the run is about this child, lets it go when everything is attached, and ends with it.
     pub child: Option<Child>,
+    /// `--dwarf-pid`: further processes that `dw_ustack` is asked of.
+    pub unwound: Vec<u32>,
     /// `-f`
     pub format: OutputFormat,
     /// `-o`: the file for results; stdout without.
@@ -91,9 +94,14 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     let signals =
         Signals::take(&triggers.signal_numbers()).map_err(|e| RunError::system("cannot take signals", &e))?;
     let mut world = World::of(options)?;
-    let loaded = Opened::open(&compiled, target.features(), world.logs).and_then(Opened::load);
-    let loaded = loaded.inspect_err(|error| world.show_log(error))?;
+    let unwinding = world.unwinding(plan)?;
+    let opened = Opened::open(&compiled, target.features(), world.logs).and_then(|mut opened| {
+        unwinding.iter().try_for_each(|unwinding| unwinding.size_maps(&mut opened))?;
+        Ok(opened)
+    });
+    let loaded = opened.and_then(Opened::load).inspect_err(|error| world.show_log(error))?;
     world.show_messages(&loaded);
+    let unwinding = unwinding.map(|unwinding| unwinding.fill(&loaded)).transpose()?;
     let maps = KernelMaps::of(plan, loaded.object()).map_err(OutputError::from)?;
     let names = KernelNames::new(target, plan.types.clone());
     let settings = output::Settings {
@@ -113,12 +121,14 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         maps: &maps,
         receiver: &receiver,
         ring: ring.as_ref(),
+        unwinding: RefCell::new(unwinding),
         triggers: &triggers,
         told_lost: Cell::new(0),
         strict: world.strict,
     };
     if world.verbose {
         eprint!("{}", verbose::loaded(plan, &loaded));
+        run.unwinding.borrow().iter().for_each(|unwinding| eprint!("{}", unwinding.verbose()));
     }
 
     if world.dry_run {
@@ -135,6 +145,7 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     // A command that was let go is waited for, whatever is probed: it is what the run is about.
     let alone = attached.is_none() || (triggers.only_begin_and_end(points) && world.child.is_none());
     if attached.is_some() {
+        run.read_tables_of_child(&mut world)?;
         world.let_child_go()?;
     }
     let ended = run.until_end(&signals, &world, alone)?;
@@ -149,6 +160,7 @@ struct Run<'r, 'a> {
     maps: &'a KernelMaps,
     receiver: &'r RefCell<Receiver<'a>>,
     ring: Option<&'r Ring<'r>>,
+    unwinding: RefCell<Option<Filled<'a>>>,
     triggers: &'a Triggers,
     /// Lost events that were told already.
     told_lost: Cell<u64>,
@@ -166,7 +178,7 @@ const LOST_EVERY: Duration = Duration::from_secs(1);
 impl Run<'_, '_> {
     /// Runs the `begin` probes and keeps what they send.
     fn begin(&self, world: &World) -> Result<(), RunError> {
-        self.receiver.borrow_mut().output.watch(world.pid().map(|pid| pid as u32));
+        self.receiver.borrow_mut().output.watch(world.pid().map(|pid| pid as u32), &world.unwound);
         self.set_start_time()?;
         self.receiver.borrow_mut().set_mode(Mode::Keep);
         for program in &self.triggers.begin {
@@ -214,6 +226,22 @@ impl Run<'_, '_> {
         world.tell_ready()
     }
 
+    /// Before a child runs code of its own, its libraries' unwind tables are there. What its loader does
+    /// is traced meanwhile.
+    fn read_tables_of_child(&self, world: &mut World) -> Result<(), RunError> {
+        let (Some(child), Some(unwinding)) = (&mut world.child, &mut *self.unwinding.borrow_mut()) else {
+            return Ok(());
+        };
+        self.receiver.borrow_mut().set_mode(Mode::Keep);
+        child.run_to_entry(|| self.read_ring())?;
+        self.receiver.borrow_mut().set_mode(Mode::Print);
+        unwinding.look_at(child.pid());
+        if world.verbose {
+            eprint!("{}", unwinding.verbose());
+        }
+        Ok(())
+    }
+
     /// Prints events and runs `interval` and `self:signal` probes until something ends the run. One that has
     /// nothing but what its `begin` probes sent (`alone`) ends after that.
     fn until_end(&self, signals: &Signals, world: &World, alone: bool) -> Result<Ended, RunError> {
@@ -224,6 +252,11 @@ impl Run<'_, '_> {
                 event_loop.end_with(process)?;
             }
         }
+        let unwinding = self.unwinding.borrow();
+        for told in unwinding.iter().flat_map(Filled::fds).filter(|_| !alone) {
+            event_loop.look_when_mapped(told)?;
+        }
+        drop(unwinding);
         if world.to_stdout {
             event_loop.end_with_reader(&io::stdout())?;
         }
@@ -273,6 +306,7 @@ impl Run<'_, '_> {
         receiver.output.flush()?;
         let mut losses = health::losses(self.plan, self.maps.bss(), self.loaded, attached);
         losses.extend(health::not_printed(left));
+        losses.extend(self.unwinding.borrow().as_ref().and_then(Filled::without_room));
         losses.extend(receiver.output.unread_maps());
         receiver.output.losses(&losses, self.strict)?;
         Ok(losses)
@@ -405,6 +439,10 @@ impl Handler for Live<'_, '_, '_> {
 
     fn timer(&mut self, program: usize) -> Result<(), Failure> {
         self.run.run_among_others(program)
+    }
+
+    fn mapped(&mut self) {
+        self.run.unwinding.borrow_mut().iter_mut().for_each(Filled::catch_up);
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), Failure> {

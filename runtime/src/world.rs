@@ -5,11 +5,14 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
+use memql_compiler::plan::Plan;
+
 use crate::error::RunError;
 use crate::load::{Loaded, Logs};
 use crate::output::{Buffering, OutputFormat, Sink};
 use crate::process::{Child, Process};
 use crate::session::RunOptions;
+use crate::unwind::Unwinding;
 
 /// A run's surroundings.
 pub struct World {
@@ -17,6 +20,8 @@ pub struct World {
     pub process: Option<Process>,
     /// `-c`
     pub child: Option<Child>,
+    /// `--dwarf-pid`
+    pub unwound: Vec<u32>,
     /// `-f`
     pub format: OutputFormat,
     /// Results go to stdout, whose reader can go away.
@@ -47,6 +52,7 @@ impl World {
         let RunOptions {
             pid,
             child,
+            unwound,
             format,
             output,
             buffering,
@@ -64,6 +70,7 @@ impl World {
         Ok(World {
             process,
             child,
+            unwound,
             format,
             to_stdout: output.is_none(),
             quiet,
@@ -81,6 +88,26 @@ impl World {
     /// The process that the run is about.
     pub fn pid(&self) -> Option<i32> {
         self.child.as_ref().map(Child::process).or(self.process.as_ref()).map(Process::pid)
+    }
+
+    /// The tables of the processes that `dw_ustack` is asked of, if the script asks.
+    ///
+    /// # Errors
+    /// If there is no such process, or none is named.
+    pub fn unwinding(&self, plan: &Plan) -> Result<Option<Unwinding>, RunError> {
+        if !plan.unwinds {
+            return Ok(None);
+        }
+        for pid in &self.unwound {
+            Process::open(i32::try_from(*pid).unwrap_or(i32::MAX))?;
+        }
+        let about = self.pid().map(|pid| pid as u32);
+        let pids: Vec<u32> = self.unwound.iter().copied().chain(about).collect();
+        if pids.is_empty() {
+            return Err(RunError::plain("`dw_ustack` needs to know whose unwind tables to read")
+                .help("name the process with `-p PID` or `--dwarf-pid PID`, or start it with `-c COMMAND`"));
+        }
+        Ok(Some(Unwinding::read(&pids, self.child.is_some())))
     }
 
     /// Under `-v`, shows the long text that belongs to an error: the kernel verifier's log.

@@ -61,6 +61,16 @@ fn running() -> Vec<Flag> {
         )
         .short('c')
         .long("cmd"),
+        value(
+            "dwarf-pid",
+            "PID",
+            "Read the unwind tables of this process too, for `dw_ustack`",
+            |args, text| {
+                args.dwarf_pids.push(number(text, "the number of a process")?);
+                Ok(())
+            },
+        )
+        .long("dwarf-pid"),
         value("format", "FORMAT", "Output format: text, json or ndjson", |args, text| {
             args.format = match text {
                 "text" => OutputFormat::Text,
@@ -237,9 +247,6 @@ fn not_needed() -> Vec<Flag> {
         switch("verify-llvm-ir", "", |_| ())
             .long("verify-llvm-ir")
             .needless("`--verify-llvm-ir` has no effect: memql compiles without LLVM"),
-        value("dwarf-pid", "PID", "", |_, _| Ok(())).long("dwarf-pid").instead(
-            "user stacks follow frame pointers; build the program with -fno-omit-frame-pointer",
-        ),
         value("aot", "FILE", "", |_, _| Ok(())).long("aot").instead(
             "memql compiles a script in milliseconds when it is run; `--emit-elf FILE` keeps the object",
         ),

@@ -26,6 +26,7 @@ mod security;
 mod shmsnoop;
 mod timers;
 mod tracepoints;
+mod unwind;
 mod uprobes;
 mod usdt;
 mod watchpoints;

@@ -26,6 +26,23 @@ pub fn static_program(name: &str) -> Result<PathBuf, String> {
     compile(name, "static", &["-static"])
 }
 
+const FRAMELESS: [&str; 2] = ["-O2", "-fomit-frame-pointer"];
+
+/// Path of the compiled program `name`, optimised and without frame pointers, as programs are shipped.
+pub fn frameless_program(name: &str) -> Result<PathBuf, String> {
+    compile(name, "frameless", &FRAMELESS)
+}
+
+/// The same where its code is at the addresses that the file says.
+pub fn frameless_fixed_program(name: &str) -> Result<PathBuf, String> {
+    compile(name, "fixed", &[&FRAMELESS[..], &["-no-pie"]].concat())
+}
+
+/// A library of that source, without frame pointers.
+pub fn frameless_library(name: &str) -> Result<PathBuf, String> {
+    compile(name, "frameless-libraries", &[&FRAMELESS[..], &["-shared", "-fPIC"]].concat())
+}
+
 fn compile(name: &str, kind: &str, more_flags: &[&str]) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|broken| broken.into_inner());

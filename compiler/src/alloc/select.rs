@@ -542,7 +542,7 @@ impl Selector<'_> {
                 let from = self.address(&mut uses, *src, *src_off);
                 Op::Copy { to, from, len: *len, widest }
             }
-            Inst::Call { helper: helpers::CALL_FUNCTION, args } => {
+            Inst::Call { helper, args } if helpers::calls_function(*helper) => {
                 let args = args.as_slice(&function.pool);
                 let Some(Inst::FnAddr(callee)) = function.def(args[0]) else {
                     unreachable!("internal error: a call of a function that is not named")

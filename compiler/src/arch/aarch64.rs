@@ -3,6 +3,7 @@
 
 use super::{Operand, Registers, assembler_number};
 
+const FP: u32 = 29 * 8;
 const SP: u32 = 31 * 8;
 const PC: u32 = 32 * 8;
 
@@ -11,6 +12,7 @@ pub(super) const REGISTERS: Registers = Registers {
     return_value: 0,
     first_stack_argument: 0,
     stack_pointer: SP,
+    frame_pointer: FP,
     instruction_pointer: PC,
     named: &[
         ("r0", 0),
@@ -42,7 +44,7 @@ pub(super) const REGISTERS: Registers = Registers {
         ("r26", 208),
         ("r27", 216),
         ("r28", 224),
-        ("r29", 232),
+        ("r29", FP),
         ("r30", 240),
         ("sp", SP),
         ("pc", PC),

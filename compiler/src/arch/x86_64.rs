@@ -9,6 +9,7 @@ const CX: u32 = 88;
 const R8: u32 = 72;
 const R9: u32 = 64;
 const AX: u32 = 80;
+const BP: u32 = 32;
 const IP: u32 = 128;
 const SP: u32 = 152;
 
@@ -18,13 +19,14 @@ pub(super) const REGISTERS: Registers = Registers {
     // The return address lies between.
     first_stack_argument: 8,
     stack_pointer: SP,
+    frame_pointer: BP,
     instruction_pointer: IP,
     named: &[
         ("r15", 0),
         ("r14", 8),
         ("r13", 16),
         ("r12", 24),
-        ("bp", 32),
+        ("bp", BP),
         ("bx", 40),
         ("r11", 48),
         ("r10", 56),

@@ -88,8 +88,8 @@ impl Checker<'_> {
                 let _ = self.expr(arg);
             }
         }
-        if let Some(known) = functions::unsupported(&name.text) {
-            return self.fail(|| unsupported::function(name, known));
+        if functions::is_missing(&name.text) {
+            return self.fail(|| unsupported::function(name));
         }
         let close = similar(&name.text, functions::table().map(|e| e.name));
         self.fail(|| errors::unknown_function(name, &close))

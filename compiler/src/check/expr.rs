@@ -66,8 +66,8 @@ impl Checker<'_> {
     }
 
     fn unknown_ident(&mut self, name: &Name) -> Option<Expr> {
-        if let Some(unsupported) = super::functions::unsupported(&name.text) {
-            return self.fail(|| super::diagnostics::unsupported::builtin(name, unsupported));
+        if super::functions::is_missing(&name.text) {
+            return self.fail(|| super::diagnostics::unsupported::builtin(name));
         }
         let bare = super::functions::table().filter(|e| e.bare).map(|e| e.name);
         let mut close = similar(&name.text, bare.chain(["args"]));

@@ -369,7 +369,7 @@ fn builtin_text(builtin: Builtin, ty: &Type) -> String {
         Builtin::Rand => "rand",
         Builtin::Point(PointText::Probe) => "probe",
         Builtin::Point(PointText::Func) => "func",
-        Builtin::Stack => match ty {
+        Builtin::Stack | Builtin::UnwoundStack => match ty {
             Type::Stack(stack) => {
                 let mode = match stack.mode {
                     StackMode::Bpftrace => "",
@@ -378,7 +378,12 @@ fn builtin_text(builtin: Builtin, ty: &Type) -> String {
                     StackMode::BuildId => "build_id, ",
                     StackMode::Bcc => "bcc, ",
                 };
-                return format!("{}({mode}{})", if stack.user { "ustack" } else { "kstack" }, stack.limit);
+                let name = match builtin {
+                    Builtin::UnwoundStack => "dw_ustack",
+                    _ if stack.user => "ustack",
+                    _ => "kstack",
+                };
+                return format!("{name}({mode}{})", stack.limit);
             }
             _ => "stack",
         },

@@ -93,11 +93,11 @@ struct Place {
     symbol: SymbolId,
 }
 
-/// Bytes of memory that a function gets the address of, if it is called ([`helpers::CALL_FUNCTION`]).
+/// Bytes of memory that a function gets the address of, if it is called ([`helpers::calls_function`]).
 fn called_with(program: &Program, callee: FuncRef) -> Option<u32> {
     let calls = program.functions.values().flat_map(|f| f.insts.values().map(move |inst| (f, inst)));
     calls.into_iter().find_map(|(caller, inst)| match inst {
-        Inst::Call { helper: helpers::CALL_FUNCTION, args } => {
+        Inst::Call { helper, args } if helpers::calls_function(*helper) => {
             let args = args.as_slice(&caller.pool);
             let named = matches!(caller.def(args[0]), Some(Inst::FnAddr(f)) if *f == callee);
             caller.as_const(args[2]).filter(|_| named).and_then(|bytes| u32::try_from(bytes).ok())

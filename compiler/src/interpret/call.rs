@@ -76,7 +76,9 @@ impl Run<'_, '_> {
             (h::FOR_EACH_MAP_ELEM, [map, callback, ctx, flags]) => {
                 self.for_each(map_object(*map)?, function(*callback)?, *ctx, number(*flags)?)?
             }
-            (h::CALL_FUNCTION, [callee, memory, size]) => self.call_with(*callee, *memory, *size)?,
+            (h::CALL_FUNCTION | h::CALL_PROCEDURE, [callee, memory, size]) => {
+                self.call_with(*callee, *memory, *size, helper == h::CALL_PROCEDURE)?
+            }
             (h::LOOP, [count, callback, ctx, flags]) => {
                 self.loop_(number(*count)? as u64, function(*callback)?, *ctx, number(*flags)?)?
             }
@@ -94,11 +96,18 @@ impl Run<'_, '_> {
         Ok(Val::Number(n))
     }
 
-    /// The function sees the bytes that it is promised and nothing beside them.
-    fn call_with(&mut self, callee: Val, memory: Val, size: Val) -> Result<i64, Fault> {
-        let bytes = self.machine.memory.read(address(memory)?, self.size(size)?)?;
-        let object = self.machine.memory.add(ObjectKind::Argument, bytes, 8);
-        let result = self.call_function(function(callee)?, &[Val::Address(Address { object, offset: 0 })]);
+    /// The function sees the bytes that it is promised and nothing beside them; `updates` says whether what it
+    /// leaves there is kept.
+    fn call_with(&mut self, callee: Val, memory: Val, size: Val, updates: bool) -> Result<i64, Fault> {
+        let (place, size) = (address(memory)?, self.size(size)?);
+        let bytes = self.machine.memory.read(place, size)?;
+        let object = self.machine.memory.add(ObjectKind::Argument { updates }, bytes, 8);
+        let given = Address { object, offset: 0 };
+        let result = self.call_function(function(callee)?, &[Val::Address(given)]);
+        if updates {
+            let left = self.machine.memory.read(given, size)?;
+            self.machine.memory.write(place, &left)?;
+        }
         self.machine.memory.end(object);
         result
     }

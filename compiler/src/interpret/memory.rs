@@ -44,7 +44,10 @@ pub(super) enum ObjectKind {
     /// An element's key, as `for_each_map_elem` shows it.
     MapKey(MapRef),
     /// What a function of the program is called with.
-    Argument,
+    Argument {
+        /// It may write there.
+        updates: bool,
+    },
     /// A reserved ring buffer record.
     Record,
 }
@@ -71,7 +74,7 @@ impl Object {
             ObjectKind::Global { global, .. } => global.to_string(),
             ObjectKind::MapValue(map) => format!("a value of {map}"),
             ObjectKind::MapKey(map) => format!("a key of {map}"),
-            ObjectKind::Argument => "a function's argument".into(),
+            ObjectKind::Argument { .. } => "a function's argument".into(),
             ObjectKind::Record => "a ring buffer record".into(),
         }
     }
@@ -177,7 +180,7 @@ impl Memory {
             ObjectKind::Global { .. }
             | ObjectKind::MapValue(_)
             | ObjectKind::MapKey(_)
-            | ObjectKind::Argument => Type::Map,
+            | ObjectKind::Argument { .. } => Type::Map,
             ObjectKind::Record => Type::Ring,
         }
     }
@@ -199,7 +202,10 @@ impl Memory {
     /// The same, to be written.
     fn writable(&mut self, address: Address, len: usize) -> Result<(&mut Object, Range<usize>), Fault> {
         let (object, range) = self.range(address, len)?;
-        if matches!(object.kind, ObjectKind::Context | ObjectKind::MapKey(_) | ObjectKind::Argument) {
+        if matches!(
+            object.kind,
+            ObjectKind::Context | ObjectKind::MapKey(_) | ObjectKind::Argument { updates: false }
+        ) {
             return Err(Fault::ReadOnly { object: object.name() });
         }
         Ok((self.object_mut(address.object), range))

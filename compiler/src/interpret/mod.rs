@@ -110,6 +110,14 @@ impl<'m> Machine<'m> {
         }
     }
 
+    /// Gives a key of a map a value, as the runtime does; `false` if there is no room, or no such map.
+    pub fn put(&mut self, map: MapRef, key: &[u8], value: &[u8]) -> bool {
+        match &mut self.stores[map] {
+            Store::Map(state) => state.update(key, value, 0, self.world.cpu, &mut self.memory) == 0,
+            Store::Ring(_) => false,
+        }
+    }
+
     /// Deletes all elements of a map (of an array: sets them to zero).
     pub fn clear(&mut self, map: MapRef) {
         if let Store::Map(state) = &mut self.stores[map] {

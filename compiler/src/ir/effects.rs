@@ -23,6 +23,8 @@ pub enum Arg {
     Reads,
     /// The address of bytes that the helper writes; the next argument says how many.
     Writes,
+    /// The address of bytes that the helper reads and may write; the next argument says how many.
+    Updates,
     /// A plain number: a size, flags, an index.
     Number,
     /// Any value at all: what the helper does with it depends on another argument.
@@ -31,6 +33,8 @@ pub enum Arg {
     KernelAddr,
     /// A user address that the helper reads with care for faults.
     UserAddr,
+    /// A task, typed by BTF.
+    Task,
     /// A reserved ring buffer record, which the helper takes away.
     Record,
     /// A callback with (a prefix of) these parameters.
@@ -45,7 +49,7 @@ const LOOP_PARAMS: &[Type] = &[Type::I64, Type::Stack];
 /// Parameters of a callback of `bpf_for_each_map_elem`: map, key, value, and the context argument.
 const FOR_EACH_PARAMS: &[Type] = &[Type::MapObject, Type::Map, Type::Map, Type::Stack];
 
-/// Parameters of a function that is called: the address of the memory that it reads.
+/// Parameters of a function that is called: the address of the memory that it gets.
 const FUNCTION_PARAMS: &[Type] = &[Type::Map];
 
 /// What a helper's arguments are, in order, if memql knows the helper.
@@ -82,7 +86,9 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::FOR_EACH_MAP_ELEM => &[Arg::Map, Arg::Callback(FOR_EACH_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::LOOP => &[Arg::Number, Arg::Callback(LOOP_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::GET_FUNC_IP | h::GET_ATTACH_COOKIE => &[Arg::Ctx],
+        h::TASK_PT_REGS => &[Arg::Task],
         h::CALL_FUNCTION => &[Arg::Callback(FUNCTION_PARAMS), Arg::Reads, Arg::Number],
+        h::CALL_PROCEDURE => &[Arg::Callback(FUNCTION_PARAMS), Arg::Updates, Arg::Number],
         _ => return None,
     })
 }
@@ -96,11 +102,12 @@ impl Arg {
             Arg::Key => "the address of a key",
             Arg::MapValue => "the address of a map's value",
             Arg::Reads => "an address of readable memory",
-            Arg::Writes => "an address of writable memory",
+            Arg::Writes | Arg::Updates => "an address of writable memory",
             Arg::Number => "a number",
             Arg::Anything => "a value",
             Arg::KernelAddr => "a kernel address",
             Arg::UserAddr => "a user address",
+            Arg::Task => "a kernel pointer typed by BTF",
             Arg::Record => "a ring buffer record",
             Arg::Callback(_) => "a callback",
             Arg::CallbackCtx => "a stack address or the constant 0",
@@ -113,13 +120,14 @@ impl Arg {
         match self {
             Arg::Map => ty == Type::MapObject,
             Arg::Ctx => ty == Type::Ctx,
-            Arg::Key | Arg::MapValue | Arg::Reads | Arg::Writes => {
+            Arg::Key | Arg::MapValue | Arg::Reads | Arg::Writes | Arg::Updates => {
                 matches!(ty, Type::Stack | Type::Map | Type::Ring)
             }
             Arg::Number => ty == Type::I64,
             Arg::Anything => true,
             Arg::KernelAddr => ty == Type::Kernel || ty.is_memory(),
             Arg::UserAddr => ty == Type::User,
+            Arg::Task => ty == Type::Btf,
             Arg::Record => ty == Type::Ring,
             Arg::Callback(_) => ty == Type::Callback,
             Arg::CallbackCtx => matches!(ty, Type::Stack | Type::I64),
@@ -127,7 +135,7 @@ impl Arg {
     }
 }
 
-/// What a helper may change beside the memory its [`Arg::Writes`] arguments point to.
+/// What a helper may change beside the memory its [`Arg::Writes`] and [`Arg::Updates`] arguments point to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changes {
     /// Nothing that a program can read.
@@ -165,7 +173,9 @@ pub fn bytes_at(
     match self::args(helper)?.get(index)? {
         Arg::Key => Some(map()?.key_size),
         Arg::MapValue => Some(map()?.value_size),
-        Arg::Reads | Arg::Writes => u32::try_from(function.as_const(*args.get(index + 1)?)?).ok(),
+        Arg::Reads | Arg::Writes | Arg::Updates => {
+            u32::try_from(function.as_const(*args.get(index + 1)?)?).ok()
+        }
         _ => None,
     }
 }

@@ -145,7 +145,7 @@ impl SlotUses {
                 let kinds = effects::args(*helper).unwrap_or_default();
                 for (index, &arg) in args.as_slice(&function.pool).iter().enumerate() {
                     match kinds.get(index) {
-                        Some(Arg::Key | Arg::MapValue | Arg::Reads) => {
+                        Some(Arg::Key | Arg::MapValue | Arg::Reads | Arg::Updates) => {
                             self.add(function, arg, SlotUse::Operand, true)
                         }
                         Some(Arg::Writes) => self.add(function, arg, SlotUse::Operand, false),

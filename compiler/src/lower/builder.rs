@@ -55,6 +55,16 @@ impl Builder {
         (block, value)
     }
 
+    /// A new block that returns a number.
+    pub fn block_returning(&mut self, value: i64) -> Block {
+        let (block, here) = (self.block(), self.block);
+        self.switch_to(block);
+        let value = self.int(value);
+        self.terminate(Terminator::Return(value));
+        self.switch_to(here);
+        block
+    }
+
     /// Goes on in this block.
     pub fn switch_to(&mut self, block: Block) {
         self.block = block;
@@ -104,6 +114,11 @@ impl Builder {
     /// 1 if the comparison holds, else 0.
     pub fn icmp(&mut self, cond: Cond, left: Value, right: Value) -> Value {
         self.value(Inst::Icmp { cond, left, right }, Type::I64)
+    }
+
+    /// `then` if the condition is not 0, else `otherwise`.
+    pub fn select(&mut self, cond: Value, then: Value, otherwise: Value) -> Value {
+        self.value(Inst::Select { cond, then, otherwise }, Type::I64)
     }
 
     /// Loads an integer.

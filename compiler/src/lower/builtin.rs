@@ -50,7 +50,9 @@ impl ProgramLowering<'_, '_> {
             Builtin::Cgroup => self.b.call(helpers::GET_CURRENT_CGROUP_ID, &[]),
             Builtin::Rand => self.b.call(helpers::GET_PRANDOM_U32, &[]),
             Builtin::Point(_) => self.point(),
-            Builtin::Comm | Builtin::Stack => unreachable!("internal error: `{ty}` is not a scalar"),
+            Builtin::Comm | Builtin::Stack | Builtin::UnwoundStack => {
+                unreachable!("internal error: `{ty}` is not a scalar")
+            }
         }
     }
 

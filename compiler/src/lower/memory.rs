@@ -115,7 +115,8 @@ impl ProgramLowering<'_, '_> {
                 let length = self.b.int(i64::from(size));
                 self.b.call(helpers::GET_CURRENT_COMM, &[address, length]);
             }
-            ExprKind::Builtin(Builtin::Stack) => self.stack(&e.ty, to),
+            ExprKind::Builtin(Builtin::Stack) => self.stack(&e.ty, to, false),
+            ExprKind::Builtin(Builtin::UnwoundStack) => self.stack(&e.ty, to, true),
             ExprKind::Load { addr, offset, bits: _ } => self.read_memory(addr, *offset, &e.ty, to),
             ExprKind::Index { base, index } => {
                 let Type::Array { elem, len } = &base.ty else {

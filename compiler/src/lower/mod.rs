@@ -11,7 +11,7 @@
 //! frame      which variables loop callbacks share with the function around them
 //! stmt       statements        loops      for and while
 //! expr       scalars           memory     strings, tuples, structs: values in memory
-//! builtin    pid, comm, ...    stack      kstack, ustack
+//! builtin    pid, comm, ...    stack      kstack, ustack    unwind    dw_ustack: frames by unwind tables
 //! map        plain maps        aggregate  count, sum, hist, ...
 //! event      printf and the other events, in the ring buffer
 //! health     counters of what is lost
@@ -42,6 +42,7 @@ mod scan;
 mod stack;
 mod stmt;
 mod strings;
+mod unwind;
 
 use health::Health;
 use map::MapHome;
@@ -96,6 +97,7 @@ struct Lowering<'a> {
     plan_index: SecondaryMap<hir::MapId, usize>,
     ring: Option<MapRef>,
     stacks: Option<(MapRef, u32)>,
+    unwind_tables: Option<unwind::Tables>,
     /// A block of zeros that new map entries start as.
     zeros: Option<Global>,
     /// When the run started, for `elapsed`.
@@ -125,6 +127,7 @@ impl<'a> Lowering<'a> {
             plan_index: SecondaryMap::new(),
             ring: None,
             stacks: None,
+            unwind_tables: None,
             zeros: None,
             start_time: None,
             probe_spans: Vec::new(),

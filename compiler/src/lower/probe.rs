@@ -33,6 +33,8 @@ pub(super) struct ProgramLowering<'l, 'a> {
     pub in_callback: bool,
     /// The functions of this program that scan strings.
     pub scans: BTreeMap<Scan, FuncRef>,
+    /// The function of this program that goes from a frame to its caller's.
+    pub unwind_step: Option<FuncRef>,
     /// The frame's slot in the entry.
     pub frame_slot: Option<Slot>,
 }
@@ -74,6 +76,7 @@ pub(super) fn lower_program(
         loops: Vec::new(),
         in_callback: false,
         scans: BTreeMap::new(),
+        unwind_step: None,
         frame_slot: None,
     };
     p.prologue();

@@ -60,7 +60,7 @@ impl ProgramLowering<'_, '_> {
 
     /// Whether the kernel takes functions that get an address. Their commit, e5069b9c23b3 ("bpf: Support pointers in
     /// global func args"), is older than `bpf_for_each_map_elem`.
-    fn has_functions(&self) -> bool {
+    pub fn has_functions(&self) -> bool {
         self.lowering.features().for_each_map_elem
     }
 

@@ -1,4 +1,4 @@
-//! `kstack` and `ustack`: take the frames, name them by a hash, keep each stack once.
+//! `kstack`, `ustack` and `dw_ustack`: take the frames, name them by a hash, keep each stack once.
 //!
 //! The value is 16 bytes: `u64 id, u32 tgid, u32 frames`; the frames are in the map `stacks` under
 //! the id. The id is a 64-bit hash of all frames: two stacks do not share one, as they may with
@@ -7,11 +7,11 @@
 use crate::attach::AttachPoint;
 use crate::helpers;
 use crate::hir::{self, Builtin, ExprKind};
-use crate::ir::{BinaryOp as IrOp, Cond, MapKind, Type as IrType, Value, Width};
+use crate::ir::{BinaryOp as IrOp, Block, Cond, MapKind, Type as IrType, Value, Width};
 use crate::lower::memory::Place;
 use crate::lower::probe::ProgramLowering;
 use crate::plan::Loss;
-use crate::types::Type;
+use crate::types::{StackType, Type};
 
 /// How many distinct stacks are kept; they take memory as they come.
 pub(super) const MAX_STACKS: u32 = 1 << 17;
@@ -26,7 +26,9 @@ const HASH_MULTIPLIER: i64 = 0x9e37_79b9_7f4a_7c15_u64 as i64;
 pub(super) fn deepest(script: &hir::Script) -> u32 {
     let mut depth = 0;
     let mut look = |e: &hir::Expr| {
-        if let (ExprKind::Builtin(Builtin::Stack), Type::Stack(stack)) = (&e.kind, &e.ty) {
+        if let (ExprKind::Builtin(Builtin::Stack | Builtin::UnwoundStack), Type::Stack(stack)) =
+            (&e.kind, &e.ty)
+        {
             depth = depth.max(stack.limit);
         }
     };
@@ -38,8 +40,8 @@ pub(super) fn deepest(script: &hir::Script) -> u32 {
 }
 
 impl ProgramLowering<'_, '_> {
-    /// Takes a stack and writes its value.
-    pub fn stack(&mut self, ty: &Type, to: Place) {
+    /// Takes a stack, by unwind tables if `unwound`, and writes its value.
+    pub fn stack(&mut self, ty: &Type, to: Place, unwound: bool) {
         let Type::Stack(stack) = *ty else { unreachable!("internal error: a stack of type {ty}") };
         let (map, depth) = self.lowering.stacks();
         if self.kind == crate::attach::ProgramKind::PerfEvent && !self.lowering.features().lookup_percpu_elem
@@ -59,25 +61,16 @@ impl ProgramLowering<'_, '_> {
         let id_slot = self.b.slot(8, 8, Some("stack id"));
         let id_at = self.b.slot_addr(id_slot);
 
-        let ctx = self.ctx();
-        let size = self.b.int(i64::from(stack.limit) * 8);
-        let flags = self.b.int(if stack.user { BPF_F_USER_STACK } else { 0 });
-        let bytes = self.b.call(helpers::GET_STACK, &[ctx, frames, size, flags]);
-
         let (after, id, count) = {
             let (after, id) = self.b.block_with(IrType::I64);
             let count = self.b.function.add_param(after, IrType::I64);
             (after, id, count)
         };
-        let (failed, taken) = (self.b.block(), self.b.block());
-        self.b.branch_int(Cond::Sle, bytes, 0, failed, taken);
-        self.b.switch_to(failed);
-        self.lose(Loss::StackFailed);
-        let zero = self.b.int(0);
-        self.b.jump(after, &[zero, zero]);
-
-        self.b.switch_to(taken);
-        let n = self.b.binary_int(IrOp::Lshr, bytes, 3);
+        let failed = self.b.block();
+        let n = match unwound {
+            true => self.unwind(frames, stack.limit, failed),
+            false => self.walk(frames, stack, failed),
+        };
         if stack.user {
             self.undo_skip(frames);
         }
@@ -102,11 +95,30 @@ impl ProgramLowering<'_, '_> {
         self.b.switch_to(kept);
         self.b.jump(after, &[hash, n]);
 
+        self.b.switch_to(failed);
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero, zero]);
+
         self.b.switch_to(after);
         self.b.store(Width::W64, to.ptr, to.off, id);
         let tgid = if stack.user { self.tgid() } else { self.b.int(0) };
         self.b.store(Width::W32, to.ptr, to.off + 8, tgid);
         self.b.store(Width::W32, to.ptr, to.off + 12, count);
+    }
+
+    /// Has the kernel take the frames, by frame pointers in a process; gives their number, or goes to `failed`.
+    fn walk(&mut self, frames: Value, stack: StackType, failed: Block) -> Value {
+        let ctx = self.ctx();
+        let size = self.b.int(i64::from(stack.limit) * 8);
+        let flags = self.b.int(if stack.user { BPF_F_USER_STACK } else { 0 });
+        let bytes = self.b.call(helpers::GET_STACK, &[ctx, frames, size, flags]);
+        let (none, taken) = (self.b.block(), self.b.block());
+        self.b.branch_int(Cond::Sle, bytes, 0, none, taken);
+        self.b.switch_to(none);
+        self.lose(Loss::StackFailed);
+        self.b.jump(failed, &[]);
+        self.b.switch_to(taken);
+        self.b.binary_int(IrOp::Lshr, bytes, 3)
     }
 
     /// Puts the address that the script asked to probe in place of the breakpoint's.

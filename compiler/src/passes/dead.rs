@@ -176,7 +176,7 @@ impl Scan<'_> {
                 let args = args.as_slice(&self.function.pool).to_vec();
                 for (index, kind) in effects::args(helper).unwrap_or_default().iter().enumerate() {
                     let Some(&arg) = args.get(index) else { continue };
-                    if let Arg::Key | Arg::MapValue | Arg::Reads = kind {
+                    if let Arg::Key | Arg::MapValue | Arg::Reads | Arg::Updates = kind {
                         let len = effects::bytes_at(self.function, self.facts.maps, helper, &args, index);
                         self.read(arg, 0, len.unwrap_or(u32::MAX));
                     }

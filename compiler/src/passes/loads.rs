@@ -231,7 +231,7 @@ impl Pass<'_> {
             return self.lookup(inst, args);
         }
         for (index, kind) in effects::args(helper).unwrap_or_default().iter().enumerate() {
-            if let (Arg::Writes, Some(&arg)) = (kind, args.get(index)) {
+            if let (Arg::Writes | Arg::Updates, Some(&arg)) = (kind, args.get(index)) {
                 let bytes = effects::bytes_at(self.function, self.facts.maps, helper, args, index);
                 self.write(arg, 0, bytes);
             }

@@ -48,6 +48,7 @@ pub fn features(new: bool, cpus: u32) -> Features {
         func_ip: new,
         ktime_tai: new,
         current_task_btf: new,
+        task_pt_regs: new,
         kprobe_multi: new,
         uprobe_multi: new,
         boot_to_realtime_ns: 0,

@@ -24,6 +24,7 @@ pub fn old_kernel() -> Features {
         func_ip: false,
         ktime_tai: false,
         current_task_btf: false,
+        task_pt_regs: false,
         kprobe_multi: false,
         uprobe_multi: false,
         boot_to_realtime_ns: 0,

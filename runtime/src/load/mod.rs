@@ -104,6 +104,19 @@ impl<'a> Opened<'a> {
         Ok(Opened { object, plan, styles, logs })
     }
 
+    /// Gives a map of the object so many entries.
+    ///
+    /// # Errors
+    /// An internal error if there is none, or libbpf refuses.
+    pub fn size_map(&mut self, elf_name: &str, entries: u32) -> Result<(), RunError> {
+        let refused = |error: libbpf_rs::Error| RunError::internal(format!("`{elf_name}`: {error:#}"));
+        let mut map = self.object.maps_mut().find(|map| map.name() == OsStr::new(elf_name));
+        match &mut map {
+            Some(map) => map.set_max_entries(entries).map_err(refused),
+            None => Err(RunError::internal(format!("the object has no map `{elf_name}`"))),
+        }
+    }
+
     /// Makes the maps and has the kernel verify the programs.
     ///
     /// # Errors

@@ -331,13 +331,14 @@ impl<'p> Output<'p> {
     }
 
     /// Says which process the run is about (`-p`, `-c`), if not about all: if the script takes user stacks or
-    /// symbols, what they map is kept, so that addresses can be resolved after they ended.
-    pub fn watch(&mut self, process: Option<u32>) {
+    /// symbols, what they map is kept, so that addresses can be resolved after they ended. `others` are looked at too.
+    pub fn watch(&mut self, process: Option<u32>, others: &[u32]) {
         match process {
-            _ if !user_symbols::wanted(self.plan) => {}
+            _ if !user_symbols::wanted(self.plan) => return,
             Some(tgid) => self.symbols.watch_process(tgid),
             None => self.symbols.watch_all(),
         }
+        others.iter().for_each(|tgid| self.symbols.note_process_now(*tgid));
     }
 
     /// Writes what is buffered when there is nothing more to print for the moment; not under `-B full`.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// A mapping that code can run in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     /// Its addresses.
     pub range: Range<u64>,
     /// The offset in the file of its first byte.
@@ -20,10 +20,17 @@ pub(super) struct Mapping {
 /// What tells a mapped file from others: device and inode, and its path, since on btrfs the inodes of
 /// two subvolumes may be equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileKey {
+pub(crate) struct FileKey {
     device: (u32, u32),
     inode: u64,
     path: String,
+}
+
+impl FileKey {
+    /// The file's path as the process sees it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 impl Mapping {
@@ -40,7 +47,7 @@ impl Mapping {
 
 /// Reads the lines of `/proc/PID/maps` that describe executable memory, sorted by address as the
 /// kernel writes them. Lines in an unknown form are passed over.
-pub(super) fn parse(maps: &[u8]) -> Vec<Mapping> {
+pub(crate) fn parse(maps: &[u8]) -> Vec<Mapping> {
     maps.split(|b| *b == b'\n').filter_map(parse_line).collect()
 }
 

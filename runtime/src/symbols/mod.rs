@@ -33,14 +33,16 @@ mod watch;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+pub(crate) use mappings::{FileKey, Mapping, parse as parse_mappings};
+pub(crate) use open::{open_mapped, own_vdso};
+pub(crate) use watch::{Change, Watch};
+
+pub use frame::{Code, FileOffset, Frame, Inlined, Stack, Symbol, Unresolved};
 use given::Given;
+pub use given::GivenSymbol;
 use kallsyms::Kallsyms;
 use module::Modules;
 use process::Process;
-use watch::{Change, Watch};
-
-pub use frame::{Code, FileOffset, Frame, Inlined, Stack, Symbol, Unresolved};
-pub use given::GivenSymbol;
 
 /// So many processes are remembered at most.
 const MOST_PROCESSES: usize = 8192;

@@ -16,7 +16,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,7 +46,7 @@ const EVERY_TASK: i32 = -1;
 
 /// Something that happened to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// It mapped code.
     Mapped {
         /// Its thread group id.
@@ -65,7 +65,9 @@ pub(super) enum Change {
 
 /// Records of a process and its children, or of all processes.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
+    /// The process; 0 for all.
+    tgid: u32,
     rings: Vec<Ring>,
     /// Events of further threads, which write into the rings.
     _threads: Vec<OwnedFd>,
@@ -76,7 +78,7 @@ impl Watch {
     pub fn all() -> Option<Watch> {
         let cpus = cpus::online().ok()?;
         let rings: Vec<Ring> = cpus.iter().filter_map(|cpu| Ring::open(EVERY_TASK, *cpu).ok()).collect();
-        (!rings.is_empty()).then_some(Watch { rings, _threads: Vec::new() })
+        (!rings.is_empty()).then_some(Watch { tgid: 0, rings, _threads: Vec::new() })
     }
 
     /// Has the kernel write down what a process does from now on; `None` if it does not let us.
@@ -93,7 +95,17 @@ impl Watch {
                 threads.extend(ring.also_of(tid).ok());
             }
         }
-        (!rings.is_empty()).then_some(Watch { rings, _threads: threads })
+        (!rings.is_empty()).then_some(Watch { tgid, rings, _threads: threads })
+    }
+
+    /// The process.
+    pub fn tgid(&self) -> u32 {
+        self.tgid
+    }
+
+    /// Readable when something happened.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.iter().map(|ring| ring.event.as_fd())
     }
 
     /// What happened since the last time, in order.
@@ -196,6 +208,9 @@ fn open_event(tid: i32, cpu: u32) -> io::Result<OwnedFd> {
     attr.set_mmap(1);
     attr.set_mmap2(1);
     attr.set_task(1);
+    // Whoever waits for a ring is woken by each record.
+    attr.set_watermark(1);
+    attr.__bindgen_anon_2.wakeup_watermark = 1;
     // SAFETY: the attribute lives across the call, which gives a descriptor that nobody else owns.
     unsafe {
         let fd = libc::syscall(libc::SYS_perf_event_open, &attr, tid, cpu as i32, -1, FLAG_CLOEXEC);

@@ -17,7 +17,8 @@ pub fn probe() -> Features {
     let ktime_tai = helper(helpers::KTIME_GET_TAI_NS, false);
     let lookup_percpu_elem = helper(helpers::MAP_LOOKUP_PERCPU_ELEM, ktime_tai);
     let bpf_loop = helper(helpers::LOOP, lookup_percpu_elem);
-    let attach_cookie = helper(helpers::GET_ATTACH_COOKIE, bpf_loop);
+    let task_pt_regs = helper(helpers::TASK_PT_REGS, bpf_loop);
+    let attach_cookie = helper(helpers::GET_ATTACH_COOKIE, task_pt_regs);
     let func_ip = helper(helpers::GET_FUNC_IP, attach_cookie);
     let for_each_map_elem = helper(helpers::FOR_EACH_MAP_ELEM, func_ip);
     let current_task_btf = helper(helpers::GET_CURRENT_TASK_BTF, for_each_map_elem);
@@ -36,6 +37,7 @@ pub fn probe() -> Features {
         func_ip,
         ktime_tai,
         current_task_btf,
+        task_pt_regs,
         kprobe_multi: multi_link(sys::BPF_TRACE_KPROBE_MULTI),
         uprobe_multi: cpu_v4 && multi_link(sys::BPF_TRACE_UPROBE_MULTI),
         boot_to_realtime_ns: boot_to(libc::CLOCK_REALTIME),

@@ -2,42 +2,26 @@
 
 use memql_grammar::ast::{Name, Span};
 
-use crate::check::functions::Unsupported;
 use crate::diagnostic::Diagnostic;
 
-fn instead(finding: Diagnostic, known: &Unsupported) -> Diagnostic {
-    match known.instead {
-        Some(instead) => finding.help(format!("use {instead}")),
-        None => finding,
-    }
-}
-
 /// E0801: a function of bpftrace that is not here yet.
-pub(crate) fn function(name: &Name, known: &Unsupported) -> Diagnostic {
-    let finding = Diagnostic::error(
-        "E0801",
-        format!("`{}` is not supported yet", name.text),
-        name.span,
-        "a function of bpftrace",
-    );
-    instead(finding, known)
+pub(crate) fn function(name: &Name) -> Diagnostic {
+    not_yet(name, "a function of bpftrace")
 }
 
 /// E0801: a builtin of bpftrace that is not here yet.
-pub(crate) fn builtin(name: &Name, known: &Unsupported) -> Diagnostic {
-    let finding = Diagnostic::error(
-        "E0801",
-        format!("`{}` is not supported yet", name.text),
-        name.span,
-        "a builtin of bpftrace",
-    );
-    instead(finding, known)
+pub(crate) fn builtin(name: &Name) -> Diagnostic {
+    not_yet(name, "a builtin of bpftrace")
 }
 
-/// E0802: `usermode` where the processor does not tell.
-pub(crate) fn usermode(span: Span) -> Diagnostic {
-    Diagnostic::error("E0802", "`usermode` works on x86-64 only", span, "not on this processor")
-        .help("use `kstack` and `ustack`")
+fn not_yet(name: &Name, what: &str) -> Diagnostic {
+    Diagnostic::error("E0801", format!("`{}` is not supported yet", name.text), name.span, what)
+}
+
+/// E0802: what memql does on one kind of processor only.
+pub(crate) fn on_x86_64_only(name: &str, span: Span) -> Diagnostic {
+    let title = format!("`{name}` works on x86-64 only");
+    Diagnostic::error("E0802", title, span, "not on this processor").help("use `kstack` and `ustack`")
 }
 
 /// E0802: a clock that this kernel's programs cannot read.

@@ -233,7 +233,7 @@ fn usermode(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
         return Some(constant::constant(i128::from(user), byte, span));
     }
     let Some(offset) = crate::arch::registers(checker.target.features().arch).named("cs") else {
-        return checker.fail(|| unsupported::usermode(span));
+        return checker.fail(|| unsupported::on_x86_64_only("usermode", span));
     };
     let load = Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty: Type::U64, span };
     let level = Box::new(constant::constant(PRIVILEGE_LEVEL, Type::U64, span));

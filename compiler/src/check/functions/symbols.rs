@@ -4,9 +4,10 @@ use memql_grammar::ast::{BinaryOp, Expr as AstExpr, ExprKind as Ast, Span};
 
 use super::{Call, Checks, Entry};
 use crate::attach::AttachPoint;
-use crate::check::diagnostics::{functions as errors, points};
+use crate::check::diagnostics::{functions as errors, points, unsupported};
 use crate::check::{Checker, constant};
 use crate::hir::{Builtin, Expr, ExprKind};
+use crate::target::Arch;
 use crate::types::{AddrSpace, StackMode, StackType, Type};
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -14,7 +15,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "kstack",
         "kstack_t kstack, kstack([mode,] [limit])",
         "the kernel's call stack",
-        Checks::Value(|k, c| stack(k, c, false)),
+        Checks::Value(|k, c| stack(k, c, Builtin::Stack, false)),
     )
     .bare()
     .takes(0, 2),
@@ -22,7 +23,15 @@ pub(super) const ENTRIES: &[Entry] = &[
         "ustack",
         "ustack_t ustack, ustack([mode,] [limit])",
         "the process's call stack",
-        Checks::Value(|k, c| stack(k, c, true)),
+        Checks::Value(|k, c| stack(k, c, Builtin::Stack, true)),
+    )
+    .bare()
+    .takes(0, 2),
+    Entry::new(
+        "dw_ustack",
+        "ustack_t dw_ustack, dw_ustack([mode,] [limit])",
+        "the process's call stack by its unwind tables (`.eh_frame`), which code without frame pointers has too",
+        Checks::Value(|k, c| stack(k, c, Builtin::UnwoundStack, true)),
     )
     .bare()
     .takes(0, 2),
@@ -79,7 +88,10 @@ pub(crate) const MODES: &[(&str, StackMode)] = &[
     ("bcc", StackMode::Bcc),
 ];
 
-fn stack(checker: &mut Checker<'_>, call: &Call<'_>, user: bool) -> Option<Expr> {
+fn stack(checker: &mut Checker<'_>, call: &Call<'_>, builtin: Builtin, user: bool) -> Option<Expr> {
+    if builtin == Builtin::UnwoundStack && checker.target.features().arch != Arch::X86_64 {
+        return checker.fail(|| unsupported::on_x86_64_only(&call.name.text, call.span));
+    }
     let (mut mode, mut limit) = (checker.settings.stack_mode, None);
     for arg in call.args {
         match named_mode(arg) {
@@ -93,7 +105,7 @@ fn stack(checker: &mut Checker<'_>, call: &Call<'_>, user: bool) -> Option<Expr>
     }
     let limit = limit.unwrap_or_else(|| checker.target.features().max_stack);
     let ty = Type::Stack(StackType { user, limit, mode });
-    Some(Expr { kind: ExprKind::Builtin(Builtin::Stack), ty, span: call.span })
+    Some(Expr { kind: ExprKind::Builtin(builtin), ty, span: call.span })
 }
 
 fn named_mode(arg: &AstExpr) -> Option<StackMode> {

@@ -1,32 +1,8 @@
-//! What bpftrace has and memql does not have yet, with what to use instead where there is something.
+//! What bpftrace has and memql does not have yet.
 
-/// A name of bpftrace's language that is not here yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Unsupported {
-    /// The name.
-    pub name: &'static str,
-    /// What to use instead, if there is anything.
-    pub instead: Option<&'static str>,
-}
+const ALL: &[&str] = &["skboutput", "typeof", "typeinfo", "unwatch", "ctx"];
 
-const fn missing(name: &'static str) -> Unsupported {
-    Unsupported { name, instead: None }
-}
-
-const fn use_instead(name: &'static str, instead: &'static str) -> Unsupported {
-    Unsupported { name, instead: Some(instead) }
-}
-
-const ALL: &[Unsupported] = &[
-    use_instead("dw_ustack", "`ustack`, which follows frame pointers"),
-    missing("skboutput"),
-    missing("typeof"),
-    missing("typeinfo"),
-    missing("unwatch"),
-    missing("ctx"),
-];
-
-/// The record of a name that bpftrace has and memql lacks.
-pub(crate) fn find(name: &str) -> Option<&'static Unsupported> {
-    ALL.iter().find(|u| u.name == name)
+/// Whether bpftrace's language has this name and memql's lacks it.
+pub(crate) fn is_missing(name: &str) -> bool {
+    ALL.contains(&name)
 }

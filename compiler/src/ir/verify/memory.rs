@@ -65,7 +65,7 @@ impl Checker<'_> {
             let bytes = match kind {
                 Arg::Key => map.map(|map| i64::from(map.key_size)),
                 Arg::MapValue => map.map(|map| i64::from(map.value_size)),
-                Arg::Reads | Arg::Writes => {
+                Arg::Reads | Arg::Writes | Arg::Updates => {
                     args.get(index + 1).and_then(|&size| self.function.as_const(size))
                 }
                 _ => None,
