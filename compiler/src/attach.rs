@@ -194,6 +194,18 @@ impl AttachPoint {
         }
     }
 
+    /// The file and the offset in it where the breakpoint is, of a uprobe or static probe; of a return, where
+    /// its function begins.
+    pub fn place_in_file(&self) -> Option<(&str, u64)> {
+        match self {
+            AttachPoint::Uprobe { path, file_offset, offset, .. } => {
+                Some((path, file_offset + offset + u64::from(self.skip())))
+            }
+            AttachPoint::Usdt { path, file_offset, .. } => Some((path, *file_offset)),
+            _ => None,
+        }
+    }
+
     /// The program type it needs.
     pub fn kind(&self) -> ProgramKind {
         match self {

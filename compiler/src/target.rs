@@ -156,12 +156,19 @@ pub trait Target {
     /// If kallsyms cannot be read.
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError>;
 
-    /// The address of a symbol in an executable or library, for `uaddr("name")`; `path` is that of
-    /// the uprobe it is used in.
+    /// A symbol of an executable or library, for `uaddr("name")`; `path` is that of the uprobe it is
+    /// used in.
     ///
     /// # Errors
     /// If the file cannot be read.
-    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError>;
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<UserSymbol>, FactError>;
+
+    /// The address, as the file has it, of an offset in a file that the loader puts anywhere in memory (a
+    /// library, a position-independent program); `None` of one that is loaded where it says.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    fn movable_address(&self, path: &str, file_offset: u64) -> Result<Option<u64>, FactError>;
 
     /// The id of the cgroup at a path of the unified hierarchy, for `cgroupid("path")`.
     ///
@@ -304,6 +311,15 @@ pub struct UserFile {
     pub path: String,
     /// The file as its users know it.
     pub shown_path: String,
+}
+
+/// A symbol of a program or library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserSymbol {
+    /// Its address as the file has it (before the loader moves it).
+    pub address: u64,
+    /// Bytes of the function or variable; 0 if the file does not say.
+    pub size: u64,
 }
 
 /// How far a function of a file reaches.
@@ -486,11 +502,17 @@ impl Target for Frozen {
     }
 
     /// The function's offset in the file: frozen files are loaded at 0.
-    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<UserSymbol>, FactError> {
         let named = |key: &str, file: &UserFile| key == path || file.path == path || file.shown_path == path;
         let files = self.user_files.iter().filter(|(key, (file, _))| named(key, file));
         let mut functions = files.flat_map(|(_, (_, functions))| functions);
-        Ok(functions.find(|(n, _)| n == name).map(|(_, at)| *at))
+        let symbol = |at: u64| UserSymbol { address: at, size: 0 };
+        Ok(functions.find(|(n, _)| n == name).map(|(_, at)| symbol(*at)))
+    }
+
+    /// Frozen libraries are where a loader has put them, frozen programs where they say.
+    fn movable_address(&self, path: &str, file_offset: u64) -> Result<Option<u64>, FactError> {
+        Ok(path.contains(".so").then_some(file_offset))
     }
 
     /// Frozen machines have one cgroup.

@@ -1,7 +1,12 @@
 //! uprobe and uretprobe: arguments, results, strings, stacks and return values of user functions.
 
 use crate::need;
-use crate::support::{machine, memql, programs::program, text, trigger::Trigger};
+use crate::support::{
+    machine, memql,
+    programs::{fixed_program, program},
+    text,
+    trigger::Trigger,
+};
 
 /// Traces three calls of each function of `calls args` and gives what memql printed. `CALLS` in the
 /// script stands for the program's path.
@@ -256,4 +261,21 @@ fn what_the_script_defines_goes_before_what_the_program_does() {
         "struct point { short low; } uprobe:CALLS:struct_arg { @[((struct point *)arg0).low] = count(); }"
     ));
     assert_eq!(text::lines(&out), ["@[10]: 3"]);
+}
+
+#[test]
+fn variables_are_read_at_their_address_in_the_process_with_their_size() {
+    need!(machine::uprobes());
+    let values = r#"printf("%c %x %x %lx %s\n", *uaddr("one"), *uaddr("two"), *uaddr("four"), *uaddr("eight"), str(*uaddr("text")))"#;
+    for globals in [need!(program("globals")), need!(fixed_program("globals"))] {
+        let file = globals.display();
+        for point in [format!("uprobe:{file}:look"), format!("uretprobe:{file}:look")] {
+            let mut trigger = Trigger::start(&globals, &["2"]);
+            let script = format!("{point} {{ {values}; }}");
+            let tracing = memql::attached(["-p", &trigger.pid(), "-e", &script]);
+            trigger.work();
+            let expected = "g fffe 55555555 123456789abcdef0 in the program\n".repeat(2);
+            assert_eq!(tracing.stop().output(), expected, "{script}");
+        }
+    }
 }

@@ -21,6 +21,11 @@ pub fn padded_library(name: &str) -> Result<PathBuf, String> {
     compile(name, "padded", &["-shared", "-fPIC", "-DPADDED"])
 }
 
+/// A program that is loaded where its file says.
+pub fn fixed_program(name: &str) -> Result<PathBuf, String> {
+    compile(name, "fixed", &["-no-pie"])
+}
+
 /// The same, with everything it needs inside.
 pub fn static_program(name: &str) -> Result<PathBuf, String> {
     compile(name, "static", &["-static"])

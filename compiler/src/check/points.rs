@@ -288,8 +288,8 @@ struct GroupKey {
     kind: ProgramKind,
     /// The point itself, where nothing less will do.
     point: Option<String>,
-    /// The file, for `uaddr`.
-    file: Option<String>,
+    /// For `uaddr`: the file, and the address of the point in it where the loader moves it.
+    loaded: Option<(String, Option<u64>)>,
     /// The fields that the body uses, and whether their addresses are the user's.
     fields: Option<(bool, Vec<Option<TracepointField>>)>,
     /// Where the arguments are at a location of a static probe.
@@ -306,18 +306,22 @@ fn group_key(checker: &mut Checker<'_>, uses: &Uses, point: &AttachPoint) -> Gro
     let mut key = GroupKey {
         kind,
         point: own.then(|| point.to_string()),
-        file: None,
+        loaded: None,
         fields: None,
         usdt: None,
         has_function: point.function().is_some(),
         skip: if uses.user_addresses { point.skip() } else { 0 },
     };
+    if let (true, Some((path, offset))) = (uses.file, point.place_in_file()) {
+        // A file that cannot be read is reported where `uaddr` is checked.
+        let address = checker.target.movable_address(path, offset).ok().flatten();
+        key.loaded = Some((path.to_owned(), address));
+    }
     match point {
         // Functions that take the same are rare: each has a body of its own.
         AttachPoint::Uprobe { .. } if uses.all_fields || !uses.fields.is_empty() => {
             key.point = Some(point.to_string());
         }
-        AttachPoint::Uprobe { path, .. } if uses.file => key.file = Some(path.clone()),
         AttachPoint::Usdt { args, .. } if uses.layout() => key.usdt = Some(args.clone()),
         AttachPoint::Tracepoint { category, name } if uses.layout() => {
             // A format that cannot be read is reported by the body's check, which reads it again.

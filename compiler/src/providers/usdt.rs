@@ -53,7 +53,8 @@ pub(super) fn expand(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<Attac
 
 fn point(file: &UserFile, note: &UsdtNote, target: &dyn Target) -> AttachPoint {
     // A symbol that cannot be looked up leaves the argument unreadable, which is said where it is used.
-    let symbol = |name: &str| target.user_symbol(&file.path, name).ok().flatten();
+    let symbol =
+        |name: &str| target.user_symbol(&file.path, name).ok().flatten().map(|symbol| symbol.address);
     AttachPoint::Usdt {
         path: file.path.clone(),
         shown_path: file.shown_path.clone(),

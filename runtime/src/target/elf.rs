@@ -19,10 +19,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use memql_compiler::target::{FactError, FunctionExtent, UserFile};
+use memql_compiler::target::{FactError, FunctionExtent, UserFile, UserSymbol};
 use object::elf::{
-    FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC,
-    STT_GNU_IFUNC, Versym,
+    ET_DYN, FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB,
+    STT_FUNC, STT_GNU_IFUNC, Versym,
 };
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::read::{ReadCache, ReadRef, SectionIndex};
@@ -91,12 +91,24 @@ impl SymbolTables {
         Ok(self.of(&file.path, &file.shown_path)?.file_offset(address))
     }
 
-    /// A symbol's address as the file has it (before the loader moves it).
+    /// A symbol: its address as the file has it (before the loader moves it), and its size.
     ///
     /// # Errors
     /// If the file cannot be read or is not ELF.
-    pub fn address(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
-        Ok(self.of(path, path)?.best(name, |symbol| Some(symbol.value)))
+    pub fn symbol(&self, path: &str, name: &str) -> Result<Option<UserSymbol>, FactError> {
+        let found = |symbol: &Symbol| Some(UserSymbol { address: symbol.value, size: symbol.size });
+        Ok(self.of(path, path)?.best(name, found))
+    }
+
+    /// The address, as the file has it, of an offset in a file that the loader puts anywhere in memory.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not ELF.
+    pub fn movable_address(&self, path: &str, offset: u64) -> Result<Option<u64>, FactError> {
+        match self.of(path, path)?.movable {
+            true => self.address_at(path, offset),
+            false => Ok(None),
+        }
     }
 
     /// How far the function at an offset of the file reaches; `None` where no symbol is a function, or the
@@ -164,6 +176,8 @@ struct Symbols {
     /// The string tables, one behind the other.
     strings: Vec<u8>,
     segments: Vec<Segment>,
+    /// Loaded anywhere (`ET_DYN`).
+    movable: bool,
     /// The sizes of the symbols by offset in the file; of several at one place, the largest.
     places: OnceCell<BTreeMap<u64, u64>>,
 }
@@ -222,7 +236,8 @@ impl Symbols {
             size: h.p_filesz(endian).into(),
             code: h.p_flags(endian).contains(PF_X),
         });
-        let mut symbols = Symbols { segments: segments.collect(), ..Symbols::default() };
+        let movable = header.e_type(endian) == ET_DYN;
+        let mut symbols = Symbols { segments: segments.collect(), movable, ..Symbols::default() };
         let sections = header.sections(endian, data)?;
         for wanted in [SHT_SYMTAB, SHT_DYNSYM] {
             for (index, section) in sections.enumerate().filter(|(_, s)| s.sh_type(endian) == wanted) {
@@ -281,7 +296,7 @@ impl Symbols {
     }
 
     /// What `of` gives for the first symbol of this name that programs link to, else for the first.
-    fn best(&self, name: &str, of: impl Fn(&Symbol) -> Option<u64>) -> Option<u64> {
+    fn best<T>(&self, name: &str, of: impl Fn(&Symbol) -> Option<T>) -> Option<T> {
         let mut second = None;
         for symbol in &self.all {
             if !self.strings[symbol.name..].starts_with(name.as_bytes()) {
@@ -292,8 +307,8 @@ impl Symbols {
                 continue;
             }
             match (of(symbol), rank) {
-                (Some(value), 0) => return Some(value),
-                (value, _) => second = second.or(value),
+                (Some(found), 0) => return Some(found),
+                (found, _) => second = second.or(found),
             }
         }
         second
@@ -373,7 +388,7 @@ mod tests {
         let expected = [("f".to_owned(), 0x211), ("g".to_owned(), 0x212), ("h".to_owned(), 0x213)];
         assert_eq!(tables.functions(&file), Ok(expected.to_vec()));
         assert_eq!(tables.function(&file, "f"), Ok(Some(0x211)));
-        assert_eq!(tables.address("x", "g"), Ok(Some(0x1012)));
+        assert_eq!(tables.symbol("x", "g"), Ok(Some(UserSymbol { address: 0x1012, size: 0 })));
     }
 
     #[test]

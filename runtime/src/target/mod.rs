@@ -20,7 +20,7 @@ use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
 use memql_compiler::debug_info::{DebugTypes, LinePlaces, Signature, TypeRef};
 use memql_compiler::target::{
-    Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile,
+    Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile, UserSymbol,
 };
 use memql_compiler::usdt::UsdtNote;
 
@@ -283,8 +283,12 @@ impl Target for Running {
         Ok(address)
     }
 
-    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<u64>, FactError> {
-        self.symbols.address(path, name)
+    fn user_symbol(&self, path: &str, name: &str) -> Result<Option<UserSymbol>, FactError> {
+        self.symbols.symbol(path, name)
+    }
+
+    fn movable_address(&self, path: &str, file_offset: u64) -> Result<Option<u64>, FactError> {
+        self.symbols.movable_address(path, file_offset)
     }
 
     fn cgroup_id(&self, path: &str) -> Result<u64, FactError> {

@@ -50,6 +50,18 @@ pub(crate) fn not_understood(span: Span) -> Diagnostic {
         .help("give the variables and maps in it a type, as in `let $x: uint64 = ...`")
 }
 
+/// E0802: `uaddr` in a `uretprobe` of a file that is loaded anywhere, where the kernel does not say which function returns.
+pub(crate) fn function_address(span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0802",
+        "on return this kernel does not tell where the file is loaded",
+        span,
+        "needs the function's address",
+    )
+    .note("it needs `bpf_get_func_ip` in uprobes, which came with Linux 6.6")
+    .help("use `uaddr` in the `uprobe`, and keep the address by thread: `@address[tid] = uaddr(...)`")
+}
+
 /// E0804: a bit-field that straddles two units of its type.
 pub(crate) fn packed_bit_field(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error(

@@ -3,9 +3,11 @@
 use memql_grammar::ast::{BinaryOp, Expr as AstExpr, ExprKind as Ast, Span};
 
 use super::{Call, Checks, Entry};
+use crate::arch;
 use crate::attach::AttachPoint;
 use crate::check::diagnostics::{functions as errors, points, unsupported};
 use crate::check::{Checker, constant};
+use crate::helpers;
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::target::Arch;
 use crate::types::{AddrSpace, StackMode, StackType, Type};
@@ -65,8 +67,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     .takes(1, 2),
     Entry::new(
         "uaddr",
-        "uint64 *uaddr(const string symbol)",
-        "the address of a symbol of the traced file",
+        "uintN *uaddr(const string symbol)",
+        "the address of a symbol of the traced file, in the process; N is the symbol's size, or 64",
         Checks::Value(uaddr),
     )
     .takes(1, 1),
@@ -214,25 +216,58 @@ fn percpu_kaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 
 fn uaddr(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.constant_text(call, 0, "the symbol's name")?;
-    let path = match checker.probe.points.first() {
-        Some(AttachPoint::Uprobe { path, .. }) => path.clone(),
-        Some(other) => {
-            let (kind, at) = (other.kind(), checker.probe.span);
-            return checker.fail(|| errors::only_in_uprobes(call.name, kind, call.span, at));
-        }
-        None => return None,
+    let point = checker.probe.points.first()?.clone();
+    let Some((path, offset)) = point.place_in_file() else {
+        let (kind, at) = (point.kind(), checker.probe.span);
+        return checker.fail(|| errors::only_in_uprobes(call.name, kind, call.span, at));
     };
-    match checker.target.user_symbol(&path, &name) {
-        Ok(Some(value)) => Some(address(value, AddrSpace::User, call.span)),
-        Ok(None) => checker.fail(|| errors::unknown_symbol(&name, &path, call.args[0].span)),
+    let symbol = match checker.target.user_symbol(path, &name) {
+        Ok(Some(symbol)) => symbol,
+        Ok(None) => return checker.fail(|| errors::unknown_symbol(&name, path, call.args[0].span)),
+        Err(error) => return checker.fail(|| points::fact(call.span, &error)),
+    };
+    let bits = match symbol.size {
+        bytes @ (1 | 2 | 4 | 8) => bytes as u8 * 8,
+        _ => 64,
+    };
+    let ty = Type::Ptr { to: Box::new(Type::Int { bits, signed: false }), space: AddrSpace::User };
+    match checker.target.movable_address(path, offset) {
+        Ok(None) => Some(constant::constant(symbol.address.into(), ty, call.span)),
+        Ok(Some(here)) => moved(checker, &point, symbol.address.wrapping_sub(here), ty, call.span),
         Err(error) => checker.fail(|| points::fact(call.span, &error)),
     }
+}
+
+/// An address that lies so far from that of the attach point: the loader moves both by the same distance.
+fn moved(
+    checker: &mut Checker<'_>,
+    point: &AttachPoint,
+    distance: u64,
+    ty: Type,
+    span: Span,
+) -> Option<Expr> {
+    let features = checker.target.features();
+    let kind = if point.is_return() {
+        // The instruction pointer is the caller's by then.
+        if !features.uprobe_multi {
+            return checker.fail(|| unsupported::function_address(span));
+        }
+        ExprKind::Helper { helper: helpers::GET_FUNC_IP, context: true, args: Vec::new() }
+    } else {
+        let offset = arch::registers(features.arch).instruction_pointer;
+        ExprKind::CtxLoad { offset, bytes: 8, signed: false }
+    };
+    let here = Expr { kind, ty: Type::U64, span };
+    let here = Expr { kind: ExprKind::Cast(Box::new(here)), ty: ty.clone(), span };
+    let distance = Expr { kind: ExprKind::Int(distance as i64), ty: Type::I64, span };
+    let kind = ExprKind::Binary { op: BinaryOp::Add, left: Box::new(here), right: Box::new(distance) };
+    Some(Expr { kind, ty, span })
 }
 
 fn reg(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let name = checker.constant_text(call, 0, "the register's name")?;
     let kind = checker.probe.kind()?;
-    let registers = crate::arch::registers(checker.target.features().arch);
+    let registers = arch::registers(checker.target.features().arch);
     if !kind.has_registers() {
         let at = checker.probe.span;
         return checker.fail(|| errors::no_registers(kind, call.span, at));
