@@ -12,6 +12,7 @@ mod command_line;
 mod drsnoop;
 mod fallbacks;
 mod faults;
+mod files;
 mod golden;
 mod imports;
 mod load;

@@ -176,7 +176,8 @@ fn statements(
 
 /// The function that a place in a file is in, and where it starts; the place itself if none is known.
 fn function_around(file: &UserFile, at: u64, target: &dyn Target) -> Result<(String, u64), ExpandError> {
-    let functions = target.user_functions(file)?;
+    // A file without a list of its functions: a flat binary.
+    let Ok(functions) = target.user_functions(file) else { return Ok((String::new(), at)) };
     let start = functions.iter().map(|(_, start)| *start).filter(|start| *start <= at).max();
     let Some(start) = start else { return Ok((String::new(), at)) };
     // Beyond its end is whatever has no symbol.

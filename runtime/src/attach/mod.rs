@@ -46,6 +46,7 @@ use crate::error::RunError;
 use crate::load::Loaded;
 use crate::remedies;
 use crate::signals;
+use crate::target::archive;
 use kernel::{Kernel, PerfEvent, Place};
 use links::Links;
 use pmu::Pmu;
@@ -340,7 +341,8 @@ impl<'a> Attaching<'a> {
         let failed = |error: io::Error| cannot_attach(point, &error);
         let pmu = found(&mut self.uprobe_pmu, || Pmu::named("uprobe"))
             .map_err(|error| no_pmu(point, "uprobe", &error))?;
-        let event = uprobe::event(path, offset, semaphore, on_return, &pmu).map_err(failed)?;
+        let event =
+            uprobe::event(archive::container(path), offset, semaphore, on_return, &pmu).map_err(failed)?;
         let places = match self.situation.pid {
             Some(pid) => vec![Place::Process(pid)],
             None => self.some_cpu().map_err(failed)?,
@@ -511,7 +513,7 @@ fn by_file(points: Vec<&(AttachPoint, u64)>) -> BTreeMap<&str, Vec<(AttachPoint,
     let mut files = BTreeMap::<&str, Vec<_>>::new();
     for (point, cookie) in points {
         if let AttachPoint::Uprobe { path, .. } | AttachPoint::Usdt { path, .. } = point {
-            files.entry(path).or_default().push((point.clone(), *cookie));
+            files.entry(archive::container(path)).or_default().push((point.clone(), *cookie));
         }
     }
     files

@@ -16,6 +16,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
@@ -28,7 +29,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::read::{ReadCache, ReadRef, SectionIndex};
 use object::{Endianness, FileKind};
 
-use super::refused;
+use super::{archive, refused};
 
 /// The symbols of the files that were asked about.
 #[derive(Default)]
@@ -45,6 +46,7 @@ impl SymbolTables {
     /// If the file cannot be read or is not ELF.
     pub fn functions(&self, file: &UserFile) -> Result<Vec<(String, u64)>, FactError> {
         let symbols = self.of(&file.path, &file.shown_path)?;
+        symbols.named(&file.shown_path)?;
         let mut all: BTreeMap<&str, (u8, u64)> = BTreeMap::new();
         for symbol in symbols.all.iter().filter(|s| s.function) {
             let (name, rank) = symbols.name_and_rank(symbol);
@@ -66,6 +68,7 @@ impl SymbolTables {
     /// If the file cannot be read or is not ELF.
     pub fn function(&self, file: &UserFile, name: &str) -> Result<Option<u64>, FactError> {
         let symbols = self.of(&file.path, &file.shown_path)?;
+        symbols.named(&file.shown_path)?;
         let found =
             symbols.best(name, |symbol| symbol.function.then(|| symbols.file_offset(symbol.value)).flatten());
         Ok(found)
@@ -83,10 +86,10 @@ impl SymbolTables {
         Ok(segment.and_then(|s| s.address.checked_add(offset - s.offset)))
     }
 
-    /// Where an address of the program lies in its file.
+    /// Where an address of the program lies in its file; in one that is not ELF it is the offset itself.
     ///
     /// # Errors
-    /// If the file cannot be read or is not ELF.
+    /// If the file cannot be read.
     pub fn place(&self, file: &UserFile, address: u64) -> Result<Option<u64>, FactError> {
         Ok(self.of(&file.path, &file.shown_path)?.file_offset(address))
     }
@@ -125,7 +128,7 @@ impl SymbolTables {
     pub fn code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
         let file = match self.files.borrow_mut().entry(path.to_owned()) {
             Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(new) => new.insert(Rc::new(File::open(path).ok()?)).clone(),
+            Entry::Vacant(new) => new.insert(Rc::new(File::open(archive::container(path)).ok()?)).clone(),
         };
         let mut bytes = vec![0; length];
         let mut filled = 0;
@@ -176,6 +179,8 @@ struct Symbols {
     /// The string tables, one behind the other.
     strings: Vec<u8>,
     segments: Vec<Segment>,
+    /// Where the bytes of a file that is not ELF lie: code without a word about it, whose places are offsets.
+    flat: Option<Range<u64>>,
     /// Loaded anywhere (`ET_DYN`).
     movable: bool,
     /// The sizes of the symbols by offset in the file; of several at one place, the largest.
@@ -203,23 +208,35 @@ struct Segment {
 
 impl Symbols {
     fn read(path: &str, shown: &str) -> Result<Symbols, FactError> {
-        let file = File::open(path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
-        let data = ReadCache::new(file);
+        let (file, within) =
+            archive::open(path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
+        let whole = ReadCache::new(file);
+        let data = whole.range(within.start, within.end - within.start);
         let damaged = |error: object::read::Error| FactError {
             message: format!("`{shown}` is damaged: {error}"),
             help: Some("compare it with the package that it comes from".into()),
         };
-        let parsed = match FileKind::parse(&data) {
-            Ok(FileKind::Elf64) => Symbols::parse::<FileHeader64<Endianness>, _>(&data),
-            Ok(FileKind::Elf32) => Symbols::parse::<FileHeader32<Endianness>, _>(&data),
-            Ok(_) | Err(_) => {
-                return Err(FactError {
-                    message: format!("`{shown}` is not a program or library (ELF)"),
-                    help: Some("name the program itself, not a script that starts it".into()),
-                });
-            }
+        let mut symbols = match FileKind::parse(data) {
+            Ok(FileKind::Elf64) => Symbols::parse::<FileHeader64<Endianness>, _>(data).map_err(damaged)?,
+            Ok(FileKind::Elf32) => Symbols::parse::<FileHeader32<Endianness>, _>(data).map_err(damaged)?,
+            Ok(_) | Err(_) => Symbols { flat: Some(within.clone()), ..Symbols::default() },
         };
-        parsed.map_err(damaged)
+        symbols.segments.iter_mut().for_each(|s| s.offset = s.offset.saturating_add(within.start));
+        Ok(symbols)
+    }
+
+    /// # Errors
+    /// If the file is not ELF.
+    fn named(&self, shown: &str) -> Result<(), FactError> {
+        match &self.flat {
+            None => Ok(()),
+            Some(_) => Err(FactError {
+                message: format!("`{shown}` is not a program or library (ELF)"),
+                help: Some(
+                    "name the program itself, not a script that starts it; in a flat file, the offset".into(),
+                ),
+            }),
+        }
     }
 
     fn parse<'d, E, R>(data: R) -> object::read::Result<Symbols>
@@ -316,6 +333,9 @@ impl Symbols {
 
     /// Where an address of the program lies in its file; in code if parts overlap.
     fn file_offset(&self, address: u64) -> Option<u64> {
+        if let Some(within) = &self.flat {
+            return within.start.checked_add(address).filter(|offset| within.contains(offset));
+        }
         let within = |s: &&Segment| address >= s.address && address - s.address < s.size;
         let mut found = self.segments.iter().filter(within);
         let segment = found.clone().find(|s| s.code).or_else(|| found.next())?;
@@ -398,6 +418,8 @@ mod tests {
             SymbolTables::default().functions(&file).expect_err("not a program").message
         };
         assert_eq!(error("/proc/version"), "`/proc/version` is not a program or library (ELF)");
+        let flat = UserFile { path: "/proc/self/comm".into(), shown_path: "comm".into() };
+        assert_eq!(SymbolTables::default().place(&flat, 5), Ok(None), "beyond its end");
         assert_eq!(error("/no/such"), "cannot read `/no/such`: no such file or directory (ENOENT)");
         assert!(error("/").starts_with("`/` is not a program"), "{}", error("/"));
     }

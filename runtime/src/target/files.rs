@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use memql_compiler::providers::glob;
 use memql_compiler::target::{FactError, UserFile};
 
-use super::refused;
+use super::{archive, refused};
 
 /// Folders where libraries are on any system; `/etc/ld.so.conf` adds to them.
 const LIBRARY_FOLDERS: [&str; 6] =
@@ -90,7 +90,8 @@ impl View {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.open_path(path).is_file()
+        let path = self.open_path(path);
+        path.is_file() || archive::open(&text(&path)).is_ok()
     }
 
     /// Paths that match a pattern.

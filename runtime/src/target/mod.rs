@@ -24,6 +24,7 @@ use memql_compiler::target::{
 };
 use memql_compiler::usdt::UsdtNote;
 
+pub(crate) mod archive;
 mod dwarf;
 mod elf;
 mod features;

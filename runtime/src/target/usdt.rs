@@ -10,8 +10,6 @@
 //! A file that was moved after linking (prelink) has `.stapsdt.base` elsewhere than the notes say; all of
 //! their addresses are off by the same distance.
 
-use std::fs::File;
-
 use memql_compiler::target::{FactError, UserFile};
 use memql_compiler::usdt::UsdtNote;
 use object::elf::{FileHeader32, FileHeader64, NoteType, PF_X, PT_LOAD, SHT_NOTE};
@@ -19,7 +17,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::read::{ReadCache, ReadRef};
 use object::{Endian, Endianness, FileKind};
 
-use super::refused;
+use super::{archive, refused};
 
 /// `NT_STAPSDT`, of notes whose owner is `stapsdt`.
 const NOTE_TYPE: NoteType = NoteType(3);
@@ -30,11 +28,13 @@ const NOTE_TYPE: NoteType = NoteType(3);
 /// If the file cannot be read or is not ELF.
 pub fn probes(file: &UserFile) -> Result<Vec<UsdtNote>, FactError> {
     let shown = &file.shown_path;
-    let opened = File::open(&file.path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
-    let data = ReadCache::new(opened);
-    let parsed = match FileKind::parse(&data) {
-        Ok(FileKind::Elf64) => parse::<FileHeader64<Endianness>, _>(&data),
-        Ok(FileKind::Elf32) => parse::<FileHeader32<Endianness>, _>(&data),
+    let (opened, within) =
+        archive::open(&file.path).map_err(|e| refused(&format!("cannot read `{shown}`"), &e))?;
+    let whole = ReadCache::new(opened);
+    let data = whole.range(within.start, within.end - within.start);
+    let parsed = match FileKind::parse(data) {
+        Ok(FileKind::Elf64) => parse::<FileHeader64<Endianness>, _>(data),
+        Ok(FileKind::Elf32) => parse::<FileHeader32<Endianness>, _>(data),
         Ok(_) | Err(_) => {
             return Err(FactError {
                 message: format!("`{shown}` is not a program or library (ELF)"),
@@ -46,6 +46,10 @@ pub fn probes(file: &UserFile) -> Result<Vec<UsdtNote>, FactError> {
         message: format!("the static probes of `{shown}` cannot be read: {error}"),
         help: Some("compare it with the package that it comes from".into()),
     })?;
+    for note in &mut notes {
+        note.file_offset += within.start;
+        note.semaphore = note.semaphore.map(|offset| offset + within.start);
+    }
     notes.sort_by(|a, b| (&a.provider, &a.name, a.file_offset).cmp(&(&b.provider, &b.name, b.file_offset)));
     notes.dedup();
     Ok(notes)
