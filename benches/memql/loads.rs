@@ -20,17 +20,40 @@ pub fn functions(count: usize) -> PathBuf {
     compile(&format!("functions{count}"), &source)
 }
 
+/// A C++ program of so many functions, which calls `leaf` with as many different stacks as it is told, of five of them each.
+pub fn cpp_functions(count: usize) -> PathBuf {
+    let mut source = String::from(
+        "#include <cstdio>\n#include <cstdlib>\n\
+         extern \"C\" __attribute__((noinline)) void leaf() { __asm__ volatile(\"\"); }\n\
+         namespace bench {\nextern void (*const nodes[])(long, int);\n\
+         template <int N> struct node {\n\
+         __attribute__((noinline)) static void call(long path, int depth) {\n\
+         if (depth == 0) leaf(); else nodes[path](path * 31 % COUNT, depth - 1);\n\
+         __asm__ volatile(\"\"); } };\nvoid (*const nodes[])(long, int) = {\n",
+    );
+    source.insert_str(0, &format!("#define COUNT {count}\n"));
+    source.extend((0..count).map(|n| format!("node<{n}>::call,\n")));
+    source += "};\n}\nint main() { char line[64]; while (fgets(line, 64, stdin)) {\n\
+               for (long n = 0, all = atol(line); n < all; n++) bench::nodes[n](n * 31 % COUNT, 4);\n\
+               puts(\"done\"); fflush(stdout); } }\n";
+    compile_as("g++", "cc", &format!("nodes{count}"), &source)
+}
+
 fn compile(name: &str, source: &str) -> PathBuf {
+    compile_as("gcc", "c", name, source)
+}
+
+fn compile_as(compiler: &str, extension: &str, name: &str, source: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (text, out) = (folder.join(format!("{name}.c")), folder.join(format!("bench-{name}")));
+    let (text, out) = (folder.join(format!("{name}.{extension}")), folder.join(format!("bench-{name}")));
     let known = std::fs::read_to_string(&text).is_ok_and(|known| known == source) && out.exists();
     if !known {
         std::fs::write(&text, source).expect("the target folder can be written");
-        let status = Command::new("gcc")
+        let status = Command::new(compiler)
             .args(["-O1", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-o"])
             .args([&out, &text])
             .status()
-            .unwrap_or_else(|e| panic!("the loads need gcc: {e}"));
+            .unwrap_or_else(|e| panic!("the loads need {compiler}: {e}"));
         assert!(status.success(), "cannot compile {name}");
     }
     out

@@ -1,18 +1,28 @@
 //! memleak: what it adds to a malloc/free pair, how fast it comes and goes, what it takes for many blocks.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::loads::{self, Load};
 use crate::startup::left_out;
 use crate::table::Table;
 use crate::tools::{self, Running, Tool, ms, names};
 
-/// Pairs of a round.
-const PAIRS: &str = "100000";
+/// Pairs of a round, and those that go before it.
+const PAIRS: &str = "50000";
+const WARM_UP: &str = "1000";
 
 /// Blocks held, and stacks they come from.
 const BLOCKS: &str = "1000000";
 const STACKS: &str = "100000";
+
+/// Seconds between reports: libbpf-tools' memleak does not say when it is attached. Its first report comes an interval
+/// later.
+const SHORT: u64 = 1;
+/// None comes while pairs are measured.
+const LONG: u64 = 8;
+/// None comes while a million blocks are allocated.
+const LONGEST: u64 = 40;
 
 pub fn measure(rounds: usize) -> Vec<Table> {
     let tools: Vec<Tool> = [Some(tools::memql()), tools::peer("memleak")].into_iter().flatten().collect();
@@ -22,25 +32,27 @@ pub fn measure(rounds: usize) -> Vec<Table> {
     let pairs = loads::compiled("pairs");
     for _ in 0..rounds {
         for tool in &tools {
+            let mut load = Load::start(&pairs, &["0"]);
+            load.said();
+            match Memleak::start(tool, load.pid(), None, SHORT) {
+                Ok(Memleak { running, attached }) => {
+                    phases.add("start to attached", tool.name, ms(attached));
+                    phases.add("Ctrl-C to the end", tool.name, ms(running.interrupt().0));
+                }
+                Err(said) => left_out(tool.name, "start to attached", &said),
+            }
             for (row, sample) in [("every block", None), ("1 in 100", Some("100"))] {
                 let mut load = Load::start(&pairs, &["0"]);
                 load.said();
                 load.ask("");
-                let plain: f64 = load.ask(PAIRS).parse().expect("it says nanoseconds");
-                let mut running = start(tool, load.pid(), sample);
-                match running.until(ready(tool)) {
-                    Ok(time) if sample.is_none() => phases.add("start to attached", tool.name, ms(time)),
-                    Ok(_) => {}
-                    Err(said) => {
-                        left_out(tool.name, row, &said);
-                        continue;
+                let plain = nanoseconds(&mut load, PAIRS);
+                match Memleak::start(tool, load.pid(), sample, LONG) {
+                    Ok(Memleak { running, .. }) => {
+                        nanoseconds(&mut load, WARM_UP);
+                        pair.add(row, tool.name, nanoseconds(&mut load, PAIRS) - plain);
+                        running.interrupt();
                     }
-                }
-                let traced: f64 = load.ask(PAIRS).parse().expect("it says nanoseconds");
-                let (end, _) = running.interrupt();
-                pair.add(row, tool.name, traced - plain);
-                if sample.is_none() {
-                    phases.add("Ctrl-C to the end", tool.name, ms(end));
+                    Err(said) => left_out(tool.name, row, &said),
                 }
             }
         }
@@ -49,12 +61,11 @@ pub fn measure(rounds: usize) -> Vec<Table> {
     for tool in &tools {
         let mut load = Load::start(&pairs, &[BLOCKS, STACKS]);
         load.said();
-        let mut running = start(tool, load.pid(), None);
-        match running.until(ready(tool)) {
-            Ok(_) => {
+        match Memleak::start(tool, load.pid(), None, LONGEST) {
+            Ok(Memleak { running, .. }) => {
                 load.ask("");
                 let (end, run) = running.interrupt();
-                many.add("Ctrl-C to the end (ms)", tool.name, ms(end));
+                many.add("Ctrl-C to the end, with a report (ms)", tool.name, ms(end));
                 many.add("peak memory (MB)", tool.name, run.memory as f64 / 1e6);
             }
             Err(said) => left_out(tool.name, "a million blocks", &said),
@@ -63,19 +74,30 @@ pub fn measure(rounds: usize) -> Vec<Table> {
     vec![pair, phases, many]
 }
 
-fn start(tool: &Tool, pid: u32, sample: Option<&str>) -> Running {
-    let pid = pid.to_string();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/memleak.mq");
-    let script = script.to_string_lossy();
-    let mut args = if tool.name == "memql" { vec![&*script] } else { Vec::new() };
-    args.extend(["-p", &pid]);
-    args.extend(sample.into_iter().flat_map(|n| ["-s", n]));
-    // Reports so seldom that none comes in between.
-    args.push("1000");
-    tool.start(args)
+fn nanoseconds(load: &mut Load, pairs: &str) -> f64 {
+    load.ask(pairs).parse().expect("it says nanoseconds")
 }
 
-/// What a tool prints when it is attached.
-fn ready(tool: &Tool) -> &'static str {
-    if tool.name == "memql" { "ttached" } else { "Tracing outstanding memory allocs" }
+/// A memleak that is attached, and how long that took.
+struct Memleak {
+    running: Running,
+    attached: Duration,
+}
+
+impl Memleak {
+    fn start(tool: &Tool, pid: u32, sample: Option<&str>, interval: u64) -> Result<Memleak, String> {
+        let (pid, seconds) = (pid.to_string(), interval.to_string());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/memleak.mq");
+        let script = script.to_string_lossy();
+        let mut args = if tool.name == "memql" { vec![&*script] } else { Vec::new() };
+        args.extend(["-p", &pid]);
+        args.extend(sample.into_iter().flat_map(|n| ["-s", n]));
+        args.push(&seconds);
+        let mut running = tool.start(args);
+        let attached = match tool.name {
+            "memql" => running.until_attached()?,
+            _ => running.until("outstanding allocations")?.saturating_sub(Duration::from_secs(interval)),
+        };
+        Ok(Memleak { running, attached })
+    }
 }

@@ -8,6 +8,8 @@ pub struct Table {
     unit: &'static str,
     tools: Vec<&'static str>,
     rows: Vec<Row>,
+    /// Whether the ratios' middle row is shown too.
+    median_row: bool,
 }
 
 struct Row {
@@ -19,7 +21,7 @@ struct Row {
 impl Table {
     /// A table of these tools, memql first; its peers are compared with it.
     pub fn new(title: impl Into<String>, unit: &'static str, tools: &[&'static str]) -> Table {
-        Table { title: title.into(), unit, tools: tools.to_vec(), rows: Vec::new() }
+        Table { title: title.into(), unit, tools: tools.to_vec(), rows: Vec::new(), median_row: false }
     }
 
     /// Adds a sample.
@@ -32,9 +34,14 @@ impl Table {
         self.rows[index].samples[column].push(sample);
     }
 
+    /// Shows the middle of all rows' ratios too.
+    pub fn note_median_row(&mut self) {
+        self.median_row = true;
+    }
+
     /// The table for people: medians with their spread, and memql's part of each peer's.
     pub fn text(&self) -> String {
-        let mut text = format!("{} ({})\n{:<26}", self.title, self.unit, "");
+        let mut text = format!("{} ({})\n{:<38}", self.title, self.unit, "");
         for tool in &self.tools {
             write!(text, "{tool:>30}").expect("a string takes all text");
         }
@@ -42,16 +49,24 @@ impl Table {
             write!(text, "{:>16}", format!("memql/{peer}")).expect("a string takes all text");
         }
         for Row { name, samples } in &self.rows {
-            write!(text, "\n{name:<26}").expect("a string takes all text");
+            write!(text, "\n{name:<38}").expect("a string takes all text");
             for samples in samples {
                 write!(text, "{:>30}", figure(samples)).expect("a string takes all text");
             }
             for peer in &samples[1..] {
-                let ratio = match (median(&samples[0]), median(peer)) {
-                    (Some(ours), Some(theirs)) => format!("{:.3}", ours / theirs),
-                    _ => "-".into(),
-                };
+                let ratio = ratio(&samples[0], peer).map_or("-".into(), |ratio| format!("{ratio:.3}"));
                 write!(text, "{ratio:>16}").expect("a string takes all text");
+            }
+        }
+        if self.median_row {
+            for (place, peer) in self.tools.iter().enumerate().skip(1) {
+                let ratios: Vec<f64> =
+                    self.rows.iter().filter_map(|row| ratio(&row.samples[0], &row.samples[place])).collect();
+                if let (Some(middle), Some(most)) = (median(&ratios), ratios.iter().copied().reduce(f64::max))
+                {
+                    write!(text, "\nmemql/{peer}: {middle:.3} on the median row, {most:.3} at most")
+                        .expect("a string takes all text");
+                }
             }
         }
         text
@@ -70,10 +85,21 @@ impl Table {
 
     fn row_json(&self, row: &Row) -> Vec<String> {
         let of_tool = |(tool, samples): (&&str, &Vec<f64>)| {
-            format!(r#"{{"row": {:?}, "tool": {tool:?}, "values": {samples:?}}}"#, row.name)
+            let median = median(samples).unwrap_or_default();
+            let ratio = ratio(&row.samples[0], samples).map_or("null".into(), |ratio| ratio.to_string());
+            format!(
+                r#"{{"row": {:?}, "tool": {tool:?}, "median": {median}, "memql_to_this": {ratio}, "values": {samples:?}}}"#,
+                row.name
+            )
         };
         self.tools.iter().zip(&row.samples).filter(|(_, s)| !s.is_empty()).map(of_tool).collect()
     }
+}
+
+/// The first tool's part of another's figure.
+fn ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+    let ratio = median(ours)? / median(theirs)?;
+    ratio.is_finite().then_some(ratio)
 }
 
 /// The middle sample.

@@ -2,10 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+/// No tool is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A tracer.
 #[derive(Clone)]
@@ -67,6 +71,17 @@ pub struct Running {
     started: Instant,
     output: Receiver<Vec<u8>>,
     so_far: Vec<u8>,
+    ended: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A tool that a row gave up on must not disturb the next.
+        if !self.ended {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 impl Tool {
@@ -86,23 +101,46 @@ impl Tool {
         }
     }
 
+    /// Starts it with a script that goes beyond the peers' usual limits.
+    pub fn large_script(&self, script: &str) -> Running {
+        const LIMITS: [(&str, &str); 3] = [
+            ("BPFTRACE_MAX_PROBES", "20000"),
+            ("BPFTRACE_MAX_BPF_PROGS", "20000"),
+            ("BPFTRACE_MAX_MAP_KEYS", "2000000"),
+        ];
+        self.start_in(&LIMITS, ["-e", script])
+    }
+
     /// Starts it.
     pub fn start<A: Into<OsString>>(&self, args: impl IntoIterator<Item = A>) -> Running {
+        self.start_in(&[], args)
+    }
+
+    fn start_in<A: Into<OsString>>(
+        &self,
+        environment: &[(&str, &str)],
+        args: impl IntoIterator<Item = A>,
+    ) -> Running {
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let mut command = Command::new(&self.path);
+        command.args(&args).envs(environment.iter().copied()).stdin(Stdio::null()).stderr(Stdio::piped());
+        // libbpf-tools keep what they print to a pipe back until the end.
+        let terminal = (self.name == "memleak").then(terminal);
+        let (terminal, stdout) = match terminal {
+            Some((ours, theirs)) => (Some(ours), theirs.into()),
+            None => (None, Stdio::piped()),
+        };
+        command.stdout(stdout);
         let started = Instant::now();
-        let mut child = Command::new(&self.path)
-            .args(&args)
-            // Enough for every script here; bpftrace's own limits are lower.
-            .envs([("BPFTRACE_MAX_PROBES", "20000"), ("BPFTRACE_MAX_BPF_PROGS", "20000")])
-            .env("BPFTRACE_MAX_MAP_KEYS", "2000000")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("start {}: {e}", self.name));
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("start {}: {e}", self.name));
+        // The command has the terminal's other side: while it is open, there is no end to what is read.
+        drop(command);
         let (send, output) = channel();
-        let streams: [Option<Box<dyn Read + Send>>; 2] =
-            [child.stdout.take().map(|s| Box::new(s) as _), child.stderr.take().map(|s| Box::new(s) as _)];
+        let streams: [Option<Box<dyn Read + Send>>; 3] = [
+            child.stdout.take().map(|s| Box::new(s) as _),
+            child.stderr.take().map(|s| Box::new(s) as _),
+            terminal.map(|s| Box::new(std::fs::File::from(s)) as _),
+        ];
         for mut stream in streams.into_iter().flatten() {
             let send = send.clone();
             std::thread::spawn(move || {
@@ -114,19 +152,18 @@ impl Tool {
                 }
             });
         }
-        Running { child, started, output, so_far: Vec::new() }
+        Running { child, started, output, so_far: Vec::new(), ended: false }
     }
 }
 
 impl Running {
     /// Waits until it prints this; gives the time since it was started, or what it said instead.
     pub fn until(&mut self, text: &str) -> Result<Duration, String> {
-        let deadline = Duration::from_secs(120);
         loop {
             if self.so_far.windows(text.len()).any(|w| w == text.as_bytes()) {
                 return Ok(self.started.elapsed());
             }
-            match self.output.recv_timeout(deadline.saturating_sub(self.started.elapsed())) {
+            match self.output.recv_timeout(PATIENCE.saturating_sub(self.started.elapsed())) {
                 Ok(bytes) => self.so_far.extend(bytes),
                 Err(_) => return Err(String::from_utf8_lossy(&self.so_far).trim().to_string()),
             }
@@ -149,14 +186,25 @@ impl Running {
 
     /// Waits for its end.
     pub fn end(mut self) -> Run {
-        while let Ok(bytes) = self.output.recv() {
-            self.so_far.extend(bytes);
+        let asked = Instant::now();
+        loop {
+            match self.output.recv_timeout(PATIENCE.saturating_sub(asked.elapsed())) {
+                Ok(bytes) => self.so_far.extend(bytes),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    println!("a tool did not end within {PATIENCE:?} and is killed");
+                    // Its streams end with it.
+                    let _ = self.child.kill();
+                    break;
+                }
+            }
         }
         let mut status = 0;
         // SAFETY: rusage is plain old data for which zeros are valid.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the child is ours and has not been waited for; both out pointers are valid.
         unsafe { libc::wait4(self.child.id() as i32, &mut status, 0, &mut usage) };
+        self.ended = true;
         let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
         Run {
             output: String::from_utf8_lossy(&self.so_far).into_owned(),
@@ -168,15 +216,30 @@ impl Running {
     }
 }
 
+/// Both sides of a new terminal, the tool's second.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: both out pointers are valid, what is null is left as it is; the descriptors belong to nobody else.
+    unsafe {
+        let (none, usual, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+        let failed = libc::openpty(&mut ours, &mut theirs, none, usual, size);
+        assert_eq!(failed, 0, "a terminal: {}", std::io::Error::last_os_error());
+        libc::fcntl(ours, libc::F_SETFD, libc::FD_CLOEXEC);
+        (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
+    }
+}
+
 /// Milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Mounts tracefs, where it is not, in a mount namespace of this benchmark: peers look for it there.
+/// Mounts tracefs and debugfs, where they are not, in a mount namespace of this benchmark: peers look for tracefs
+/// there.
 pub fn enter_own_mounts() {
     const TRACEFS: &std::ffi::CStr = c"/sys/kernel/tracing";
-    if std::path::Path::new("/sys/kernel/tracing/events").exists() {
+    const DEBUGFS: &std::ffi::CStr = c"/sys/kernel/debug";
+    if std::path::Path::new("/sys/kernel/debug/tracing/events").exists() {
         return;
     }
     // SAFETY: all pointers are to C strings or null; what fails leaves things as they are.
@@ -189,8 +252,9 @@ pub fn enter_own_mounts() {
                 libc::MS_REC | libc::MS_PRIVATE,
                 std::ptr::null(),
             ) == 0
-            && libc::mount(c"tracefs".as_ptr(), TRACEFS.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null())
-                == 0
+            && [(c"tracefs", TRACEFS), (c"debugfs", DEBUGFS)].iter().all(|(kind, at)| {
+                libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) == 0
+            })
     };
     if !done {
         println!("no tracefs: {}; peers may fail", std::io::Error::last_os_error());

@@ -1,49 +1,86 @@
-//! How much code the benchmark's scripts become: `benches/code.tsv`, so that a change of it shows in the diff.
+//! How much code scripts become: `benches/code.tsv`, so that a change of it shows in the diff.
 //!
-//! `MEMQL_BLESS=1` writes the file anew. The code is that for a kernel which has everything; shipped scripts
-//! depend on the kernel's types and are measured by `cargo bench`.
+//! `MEMQL_BLESS=1` writes the file anew. The benchmark's rows are compiled for a kernel which has everything, shipped scripts
+//! for the kernel that their own tests state; what they become on the running kernel is among what `cargo bench` prints.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memql_compiler::check::RunConfig;
 use memql_compiler::compile::compile;
 use memql_compiler::sources::Sources;
-use memql_compiler::target::TracepointFormat;
+use memql_compiler::target::{Target, TracepointFormat};
+use memql_compiler::testing;
+use memql_grammar::ast::{Item, KernelFacts, Script, TestStepKind};
 
 mod check_support;
 
+/// Shipped scripts; memleak's two halves.
+const SHIPPED: &[(&str, Option<u32>)] =
+    &[("drsnoop", None), ("memleak", None), ("memleak", Some(1)), ("oomkill", None), ("shmsnoop", None)];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
 #[test]
-fn the_benchmarks_scripts_take_as_many_instructions_as_noted() {
-    let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches");
-    let read = |name: &str| {
-        std::fs::read_to_string(benches.join(name)).unwrap_or_else(|e| panic!("benches/{name}: {e}"))
-    };
+fn scripts_take_as_many_instructions_as_noted() {
     let mut target = check_support::kernel();
     for name in ["sys_enter_getppid", "sys_exit_getppid"] {
         target.tracepoints.insert(("syscalls".into(), name.into()), TracepointFormat::default());
     }
     let mut table = String::from("script\tinstructions\tstack bytes\n");
-    for (name, script) in read("rows.tsv").lines().filter_map(|line| line.split_once('\t')) {
-        let tree = memql_grammar::parse(script).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        let compiled = compile(&Sources::new(name, script), &tree, &target, &RunConfig::default());
-        let assembly = compiled.unwrap_or_else(|errors| panic!("{name}: {errors:?}")).assembly;
-        // `p0_sys_enter_ge: tp, 33 instructions, stack 24`
-        let heads = assembly.lines().filter(|line| line.contains(" instructions, stack "));
-        let sizes = heads.map(|head| head.rsplit_once(": ").map_or(head, |(_, sizes)| sizes));
-        let numbers = sizes.map(|sizes| -> Vec<usize> {
-            sizes.split([' ', ',']).filter_map(|word| word.parse().ok()).collect()
-        });
-        let (mut instructions, mut stack) = (0, 0);
-        for of_program in numbers {
-            let [code, bytes] = of_program[..] else { panic!("{name}: {assembly}") };
-            instructions += code;
-            stack = stack.max(bytes);
-        }
-        writeln!(table, "{name}\t{instructions}\t{stack}").expect("a string takes all text");
+    for (name, script) in read("benches/rows.tsv").lines().filter_map(|line| line.split_once('\t')) {
+        add(&mut table, name, script, &target, None);
+    }
+    for (name, pid) in SHIPPED {
+        let stated = memql_grammar::parse(&read(&format!("tests/scripts/{name}.mq")));
+        let stated = stated.unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+        let kernel = testing::kernel(&facts(&stated)).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+        let row = format!("{name}.mq{}", pid.map_or("", |_| " -p PID"));
+        add(&mut table, &row, &read(&format!("scripts/{name}.mq")), &kernel.target, *pid);
     }
     if std::env::var_os("MEMQL_BLESS").is_some() {
-        std::fs::write(benches.join("code.tsv"), &table).expect("the folder can be written");
+        std::fs::write(path("benches/code.tsv"), &table).expect("the folder can be written");
     }
-    assert_eq!(table, read("code.tsv"), "if this is meant: MEMQL_BLESS=1");
+    assert_eq!(table, read("benches/code.tsv"), "if this is meant: MEMQL_BLESS=1");
+}
+
+/// What a file of tests states for all of its tests, and for the first alone.
+fn facts(stated: &Script) -> Vec<&KernelFacts> {
+    let of_all = stated
+        .items
+        .iter()
+        .filter_map(|item| if let Item::Kernel(facts) = item { Some(facts) } else { None });
+    let first =
+        stated.items.iter().find_map(|item| if let Item::Test(test) = item { Some(test) } else { None });
+    let steps = first.into_iter().flat_map(|test| &test.steps);
+    let of_first = steps
+        .filter_map(|step| if let TestStepKind::Kernel(facts) = &step.kind { Some(facts) } else { None });
+    of_all.chain(of_first).collect()
+}
+
+/// Adds a script's row: the instructions of all its programs, and the stack of the one that takes most.
+fn add(table: &mut String, name: &str, script: &str, target: &dyn Target, pid: Option<u32>) {
+    let tree = memql_grammar::parse(script).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+    let run = RunConfig { pid, ..RunConfig::default() };
+    let compiled = compile(&Sources::new(name, script), &tree, target, &run);
+    let assembly = compiled.unwrap_or_else(|errors| panic!("{name}: {errors:?}")).assembly;
+    // `p0_sys_enter_ge: tp, 33 instructions, stack 24`
+    let heads = assembly.lines().filter(|line| line.contains(" instructions, stack "));
+    let sizes = heads.map(|head| head.rsplit_once(": ").map_or(head, |(_, sizes)| sizes));
+    let numbers = sizes.map(|sizes| -> Vec<usize> {
+        sizes.split([' ', ',']).filter_map(|word| word.parse().ok()).collect()
+    });
+    let (mut instructions, mut stack) = (0, 0);
+    for of_program in numbers {
+        let [code, bytes] = of_program[..] else { panic!("{name}: {assembly}") };
+        instructions += code;
+        stack = stack.max(bytes);
+    }
+    writeln!(table, "{name}\t{instructions}\t{stack}").expect("a string takes all text");
 }
