@@ -80,7 +80,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            ring_bytes: 4 << 20,
+            ring_bytes: 2 << 20,
             print_maps_on_exit: true,
             missing_probes: MissingProbes::Error,
             max_strlen: 1024,

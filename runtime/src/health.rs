@@ -208,7 +208,7 @@ fn many(count: u64, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-/// `4 MiB`; sizes of ring buffers are powers of two.
+/// `2 MiB`; sizes of ring buffers are powers of two.
 fn bytes(bytes: u32) -> String {
     match bytes {
         b if b >= 1 << 20 && b.is_multiple_of(1 << 20) => format!("{} MiB", b >> 20),
@@ -236,7 +236,7 @@ mod tests {
     fn lost_events_say_how_large_the_ring_buffer_was() {
         assert_eq!(
             in_words(&Loss::Event, 3, &plan()),
-            "3 events lost: the ring buffer of 4 MiB was full (more with `config = { perf_rb_pages = N }`)"
+            "3 events lost: the ring buffer of 2 MiB was full (more with `config = { perf_rb_pages = N }`)"
         );
     }
 

@@ -418,7 +418,13 @@ impl Handler for Live<'_, '_, '_> {
                 Read::Some(0)
             }
             false if self.alone => Read::All,
-            false => run.ring.map_or(Ok(Read::All), Ring::read).map_err(ring_failed)?,
+            false => {
+                let read = |ring: &Ring<'_>| {
+                    ring.gather();
+                    ring.read()
+                };
+                run.ring.map_or(Ok(Read::All), read).map_err(ring_failed)?
+            }
         };
         run.check(read)?;
         Ok(match (run.receiver.borrow().exit(), read) {
