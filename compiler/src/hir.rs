@@ -67,7 +67,7 @@ pub struct Map {
     pub kind: MapKind,
     /// How many keys fit.
     pub max_entries: u32,
-    /// Where it is first used or declared.
+    /// Where its keys are the largest; of a map without keys, where it is first used.
     pub span: Span,
 }
 

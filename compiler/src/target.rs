@@ -207,6 +207,8 @@ pub struct Features {
     pub current_task_btf: bool,
     /// `bpf_task_pt_regs` (Linux 5.15).
     pub task_pt_regs: bool,
+    /// Keys of hash maps beyond [`SMALL_KEY_BYTES`] (Linux 5.11).
+    pub large_keys: bool,
     /// `kprobe_multi` links.
     pub kprobe_multi: bool,
     /// `uprobe_multi` links (Linux 6.6).
@@ -218,6 +220,10 @@ pub struct Features {
     /// The frame limit of a stack (`kernel.perf_event_max_stack`).
     pub max_stack: u32,
 }
+
+/// The longest key of a hash map where the kernel has no large ones: the stack of a program
+/// (`MAX_BPF_STACK` in `htab_map_alloc_check`, kernel/bpf/hashtab.c of Linux 5.10).
+pub const SMALL_KEY_BYTES: u32 = 512;
 
 impl Features {
     /// A kernel that has everything, on a machine with so many CPUs.
@@ -236,6 +242,7 @@ impl Features {
             ktime_tai: true,
             current_task_btf: true,
             task_pt_regs: true,
+            large_keys: true,
             kprobe_multi: true,
             uprobe_multi: true,
             boot_to_realtime_ns: 0,

@@ -10,6 +10,7 @@
 //! // env: BPFTRACE_X=1     the environment
 //! // unsafe                `--unsafe`
 //! // kernel: bare          no kprobes, no fentry, no BTF
+//! // kernel: small keys    keys of at most 512 bytes
 //! // compile               the whole compiler, whose errors are shown
 //! ```
 //!
@@ -50,7 +51,7 @@ fn check(source: &str) -> String {
 
 /// The kernel and the run that a script's first comments ask for.
 fn setup(source: &str) -> (Frozen, RunConfig) {
-    let (mut run, mut bare) = (RunConfig::default(), false);
+    let (mut run, mut kernel) = (RunConfig::default(), support::kernel());
     let pair = |word: &str| {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         (name.to_owned(), value.to_owned())
@@ -65,7 +66,8 @@ fn setup(source: &str) -> (Frozen, RunConfig) {
             "child" => run.child = rest.trim().parse().ok(),
             "pid" => run.pid = rest.trim().parse().ok(),
             "unsafe" => run.allow_unsafe = true,
-            "kernel" => bare = rest.trim() == "bare",
+            "kernel" if rest.trim() == "bare" => (kernel.btf, kernel.functions) = (None, Vec::new()),
+            "kernel" if rest.trim() == "small keys" => kernel.features.large_keys = false,
             "option" => {
                 let specs = memql_grammar::parse(source)
                     .ok()
@@ -80,10 +82,7 @@ fn setup(source: &str) -> (Frozen, RunConfig) {
             _ => {}
         }
     }
-    let kernel = support::kernel();
-    // Without kprobes, fentry and BTF.
-    let bare_kernel = || Frozen { btf: None, functions: Vec::new(), ..kernel.clone() };
-    (if bare { bare_kernel() } else { kernel }, run)
+    (kernel, run)
 }
 
 fn cases() -> Vec<PathBuf> {

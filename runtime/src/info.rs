@@ -140,6 +140,7 @@ fn ebpf(features: &Features) -> Vec<Line> {
         ktime_tai,
         current_task_btf: _,
         task_pt_regs,
+        large_keys,
         kprobe_multi,
         uprobe_multi,
         boot_to_realtime_ns: _,
@@ -198,6 +199,7 @@ fn ebpf(features: &Features) -> Vec<Line> {
             "`dw_ustack` in uprobes and static probes only, if there is for_each_map_elem",
         ),
         line("cpu_v4", *cpu_v4, "shorter programs", "somewhat longer programs"),
+        line("large_keys", *large_keys, "keys of maps of any size", "keys of maps of at most 512 bytes"),
         line("get_tai_ns", *ktime_tai, "`nsecs(tai)`", "`nsecs(tai)` is an error"),
     ];
     lines.push(Line {

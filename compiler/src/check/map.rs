@@ -58,7 +58,8 @@ pub(crate) fn build_all(checker: &mut Checker<'_>) -> PrimaryMap<MapId, hir::Map
     for name in names {
         let facts = checker.before.maps.get(&name).cloned().unwrap_or_default();
         let decl = checker.declared.get(&name).copied();
-        let span = decl.map(|d| d.span).or(facts.keyed.map(|(_, s)| s)).or(facts.read).unwrap_or_default();
+        let span = facts.key.as_ref().map(|key| key.span).or(facts.keyed.map(|(_, span)| span));
+        let span = span.or(facts.read).unwrap_or_default();
         // Nothing is known only where every assignment failed, which was reported.
         let value = facts.value.map_or(Type::I64, |learned| learned.shape.ty());
         let keyed = matches!(facts.keyed, Some((true, _)));

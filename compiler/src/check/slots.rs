@@ -58,12 +58,16 @@ pub(crate) struct Slots {
     pub maps: BTreeMap<String, MapFacts>,
 }
 
-/// Adds what a place contributes to a slot; the first shape stays if they do not join.
+/// Adds what a place contributes to a slot; the first shape stays if they do not join. The place that a slot is
+/// known by is the first that has its whole type.
 pub(crate) fn learn(slot: &mut Option<Learned>, shape: Shape, span: Span) {
     match slot {
         None => *slot = Some(Learned { shape, span }),
         Some(known) => {
             if let Some(joined) = known.shape.join(&shape) {
+                if joined == shape && joined != known.shape {
+                    known.span = span;
+                }
                 known.shape = joined;
             }
         }

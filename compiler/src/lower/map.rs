@@ -13,6 +13,7 @@
 
 use memql_grammar::ast::{BinaryOp, Span};
 
+use crate::check::diagnostics::unsupported;
 use crate::helpers;
 use crate::hir::{self, Expr, MapId};
 use crate::ir::{BinaryOp as IrOp, Cond, Global, MapDef, MapKind, MapRef, Type as IrType, Value, Width};
@@ -21,6 +22,7 @@ use crate::lower::expr::{ir_type, width};
 use crate::lower::memory::Place;
 use crate::lower::probe::ProgramLowering;
 use crate::plan::{Loss, MapPlan, MapStorage};
+use crate::target::SMALL_KEY_BYTES;
 use crate::types::{Agg, Type};
 
 /// `BPF_ANY`, `BPF_NOEXIST` (include/uapi/linux/bpf.h)
@@ -68,6 +70,9 @@ impl Lowering<'_> {
     }
 
     fn keyed(&mut self, n: usize, map: &hir::Map, key: &Type) -> (MapHome, MapStorage) {
+        if key.size() > SMALL_KEY_BYTES && !self.features().large_keys {
+            self.errors.push(unsupported::key_too_large(&map.name, key, map.span));
+        }
         let aggregated = matches!(map.value, Type::Agg(_));
         let kind = match map.kind {
             hir::MapKind::Auto if aggregated => MapKind::PerCpuHash,

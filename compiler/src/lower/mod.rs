@@ -284,6 +284,7 @@ impl<'a> Lowering<'a> {
 
     fn finish(mut self) -> Result<Lowered, Vec<Diagnostic>> {
         if !self.errors.is_empty() {
+            self.errors.sort_by_key(|error| error.primary.0);
             return Err(self.errors);
         }
         let scratch_busy = self.health.scratch_busy(&mut self.module);

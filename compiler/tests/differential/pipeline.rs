@@ -49,6 +49,7 @@ pub fn features(new: bool, cpus: u32) -> Features {
         ktime_tai: new,
         current_task_btf: new,
         task_pt_regs: new,
+        large_keys: true,
         kprobe_multi: new,
         uprobe_multi: new,
         boot_to_realtime_ns: 0,

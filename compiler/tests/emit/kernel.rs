@@ -25,6 +25,7 @@ pub fn old_kernel() -> Features {
         ktime_tai: false,
         current_task_btf: false,
         task_pt_regs: false,
+        large_keys: false,
         kprobe_multi: false,
         uprobe_multi: false,
         boot_to_realtime_ns: 0,

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use libbpf_sys as sys;
 use memql_compiler::helpers;
 use memql_compiler::ir::Helper;
-use memql_compiler::target::{Arch, Features};
+use memql_compiler::target::{Arch, Features, SMALL_KEY_BYTES};
 
 /// Asks everything.
 pub fn probe() -> Features {
@@ -38,6 +38,7 @@ pub fn probe() -> Features {
         ktime_tai,
         current_task_btf,
         task_pt_regs,
+        large_keys: for_each_map_elem || takes_large_keys(),
         kprobe_multi: multi_link(sys::BPF_TRACE_KPROBE_MULTI),
         uprobe_multi: cpu_v4 && multi_link(sys::BPF_TRACE_UPROBE_MULTI),
         boot_to_realtime_ns: boot_to(libc::CLOCK_REALTIME),
@@ -49,6 +50,25 @@ pub fn probe() -> Features {
 fn has_helper(helper: Helper) -> bool {
     // SAFETY: no options are passed; the call loads and closes a program of its own.
     unsafe { sys::libbpf_probe_bpf_helper(sys::BPF_PROG_TYPE_KPROBE, helper.0, std::ptr::null()) == 1 }
+}
+
+/// Whether a hash map with a key of one byte too many can be made.
+fn takes_large_keys() -> bool {
+    // SAFETY: the name outlives the call, no options are passed; a descriptor that is returned is ours.
+    unsafe {
+        let fd = sys::bpf_map_create(
+            sys::BPF_MAP_TYPE_HASH,
+            c"memql_probe".as_ptr(),
+            SMALL_KEY_BYTES + 1,
+            8,
+            1,
+            std::ptr::null(),
+        );
+        if fd >= 0 {
+            drop(OwnedFd::from_raw_fd(fd));
+        }
+        fd >= 0
+    }
 }
 
 type Insn = sys::bpf_insn;

@@ -3,6 +3,8 @@
 use memql_grammar::ast::{Name, Span};
 
 use crate::diagnostic::Diagnostic;
+use crate::target::SMALL_KEY_BYTES;
+use crate::types::{TupleField, Type};
 
 /// E0801: a function of bpftrace that is not here yet.
 pub(crate) fn function(name: &Name) -> Diagnostic {
@@ -28,6 +30,39 @@ pub(crate) fn on_x86_64_only(name: &str, span: Span) -> Diagnostic {
 pub(crate) fn tai_clock(span: Span) -> Diagnostic {
     Diagnostic::error("E0802", "this kernel has no `bpf_ktime_get_tai_ns`", span, "Linux 6.1 has it")
         .help("use `nsecs`, the boot clock")
+}
+
+/// E0805: keys that are larger than this kernel takes.
+pub(crate) fn key_too_large(map: &str, key: &Type, span: Span) -> Diagnostic {
+    let finding = Diagnostic::error(
+        "E0805",
+        format!("keys of `{map}` have {} bytes, and this kernel takes {SMALL_KEY_BYTES} at most", key.size()),
+        span,
+        format!("`{key}`"),
+    )
+    .note("kernels since Linux 5.11 take larger ones");
+    match (1..=SMALL_KEY_BYTES).rev().find(|cap| with_shorter_text(key, *cap).size() <= SMALL_KEY_BYTES) {
+        Some(cap) => finding.help(format!(
+            "keep at most {cap} bytes of each text: `str(..., {cap})`, or `config = {{ max_strlen = {cap} }}` for all"
+        )),
+        None => finding.help("use a key of fewer parts"),
+    }
+}
+
+/// A type with its strings and buffers cut down to a capacity.
+fn with_shorter_text(ty: &Type, most: u32) -> Type {
+    match ty {
+        Type::Str { cap } => Type::Str { cap: most.min(*cap) },
+        Type::Buf { cap } => Type::Buf { cap: most.min(*cap) },
+        Type::Tuple(fields) => {
+            let shorter = |field: &TupleField| TupleField {
+                name: field.name.clone(),
+                ty: with_shorter_text(&field.ty, most),
+            };
+            Type::Tuple(fields.iter().map(shorter).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// E0803: `unroll`s in each other that make too much code.
