@@ -39,6 +39,15 @@ impl<T: Copy> Epoll<T> {
         self.add(fd, libc::EPOLLIN as u32, source)
     }
 
+    /// Wakes each time that there is something new to read from `fd`, and once when nobody is at its other end any
+    /// more.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be waited for.
+    pub fn wake_once_on_readable(&mut self, fd: BorrowedFd<'_>, source: T) -> io::Result<()> {
+        self.add(fd, (libc::EPOLLIN | libc::EPOLLET) as u32, source)
+    }
+
     /// Wakes when nobody is at the other end of `fd` any more.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //! ring buffer  ──► read a batch         signals  ──► end, or run probes
 //! timers       ──► run probes           pidfds   ──► end
 //! output       ──► its reader has gone: end
-//! processes    ──► have mapped code: read their unwind tables
+//! processes    ──► have mapped code: note it, read their unwind tables
 //! ```
 //!
 //! Events are read in batches and signals, timers and ends are looked at between them, so none
@@ -147,7 +147,7 @@ impl<'a> EventLoop<'a> {
     /// # Errors
     /// If the kernel cannot wait for it.
     pub fn look_when_mapped(&mut self, told: BorrowedFd<'_>) -> Result<(), RunError> {
-        self.epoll.wake_on_readable(told, Source::Mapped).map_err(cannot_wait)
+        self.epoll.wake_once_on_readable(told, Source::Mapped).map_err(cannot_wait)
     }
 
     /// Handles what happens until the run ends. What was sent before that is not all read then.

@@ -67,6 +67,17 @@ pub fn unread_map(name: &str, count: u64) -> Lost {
     Lost { kind: "map_unread", subject: Some(name.to_owned()), limit: None, count, text }
 }
 
+/// What processes mapped while the kernel had no room to tell it.
+pub fn lost_mappings(count: u64) -> Option<Lost> {
+    let text = || {
+        format!(
+            "{} of what processes map came faster than memql could read: stacks of those that have ended may lack names",
+            many(count, "record", "records")
+        )
+    };
+    (count > 0).then(|| Lost { kind: "mappings", subject: None, limit: None, count, text: text() })
+}
+
 fn lost(what: &Loss, count: u64, plan: &Plan) -> Lost {
     let (kind, subject, limit) = match what {
         Loss::Event => ("events", None, Some(u64::from(plan.settings.ring_bytes))),

@@ -257,6 +257,9 @@ impl Run<'_, '_> {
             event_loop.look_when_mapped(told)?;
         }
         drop(unwinding);
+        for told in self.receiver.borrow().output.watched().filter(|_| !alone) {
+            event_loop.look_when_mapped(told)?;
+        }
         if world.to_stdout {
             event_loop.end_with_reader(&io::stdout())?;
         }
@@ -308,6 +311,8 @@ impl Run<'_, '_> {
         losses.extend(health::not_printed(left));
         losses.extend(self.unwinding.borrow().as_ref().and_then(Filled::without_room));
         losses.extend(receiver.output.unread_maps());
+        let unwinding = self.unwinding.borrow().as_ref().map_or(0, Filled::lost_mappings);
+        losses.extend(health::lost_mappings(receiver.output.lost_mappings() + unwinding));
         receiver.output.losses(&losses, self.strict)?;
         Ok(losses)
     }
@@ -448,6 +453,7 @@ impl Handler for Live<'_, '_, '_> {
     }
 
     fn mapped(&mut self) {
+        self.run.receiver.borrow_mut().output.note_mapped();
         self.run.unwinding.borrow_mut().iter_mut().for_each(Filled::catch_up);
     }
 

@@ -37,6 +37,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
 
 use memql_compiler::plan::{Arg, EVENT_HEADER_BYTES, EventPlan, Format, MapPlan, Plan};
@@ -319,6 +320,11 @@ impl<'p> Output<'p> {
         self.unread.iter().map(|(name, count)| health::unread_map(name, *count)).collect()
     }
 
+    /// How much of what processes mapped the kernel had to drop.
+    pub fn lost_mappings(&self) -> u64 {
+        self.symbols.lost_mappings()
+    }
+
     /// Tells people something, on stderr, after the output so far.
     ///
     /// # Errors
@@ -339,6 +345,16 @@ impl<'p> Output<'p> {
             None => self.symbols.watch_all(),
         }
         others.iter().for_each(|tgid| self.symbols.note_process_now(*tgid));
+    }
+
+    /// What becomes readable when processes have mapped so much that it should be [noted](Output::note_mapped).
+    pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.symbols.watched()
+    }
+
+    /// Notes what processes have mapped.
+    pub fn note_mapped(&mut self) {
+        self.symbols.catch_up();
     }
 
     /// Writes what is buffered when there is nothing more to print for the moment; not under `-B full`.

@@ -31,11 +31,12 @@ mod process;
 mod watch;
 
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 pub(crate) use mappings::{FileKey, Mapping, parse as parse_mappings};
 pub(crate) use open::{open_mapped, own_vdso};
-pub(crate) use watch::{Change, Watch};
+pub(crate) use watch::{Change, Wake, Watch};
 
 pub use frame::{Code, FileOffset, Frame, Inlined, Stack, Symbol, Unresolved};
 use given::Given;
@@ -105,7 +106,7 @@ impl Symbols {
     /// Looks at a process now, and has the kernel tell what it and its children map, for stacks that are printed
     /// only after they ended.
     pub fn watch_process(&mut self, tgid: u32) {
-        self.watch = Watch::of_process(tgid);
+        self.watch = Watch::of_process(tgid, Wake::InTime);
         self.note_process_now(tgid);
     }
 
@@ -114,8 +115,18 @@ impl Symbols {
         self.watch = Watch::all();
     }
 
+    /// What becomes readable when there is much to [catch up](Symbols::catch_up) with.
+    pub fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.watch.iter().flat_map(Watch::fds)
+    }
+
+    /// How much of what processes mapped the kernel had to drop, up to now.
+    pub fn lost_mappings(&self) -> u64 {
+        self.watch.as_ref().map_or(0, Watch::lost)
+    }
+
     /// Takes what the kernel told.
-    fn catch_up(&mut self) {
+    pub fn catch_up(&mut self) {
         for change in self.watch.as_mut().map(Watch::take).unwrap_or_default() {
             match change {
                 Change::Mapped { tgid, mapping } => {

@@ -29,7 +29,7 @@ use memql_compiler::unwind::{self, MAPPING_BYTES, Mapping as MappedTable, PROCES
 use crate::error::RunError;
 use crate::health::Lost;
 use crate::load::{Loaded, Opened};
-use crate::symbols::{Change, FileKey, Mapping, Watch, open_mapped, own_vdso, parse_mappings};
+use crate::symbols::{Change, FileKey, Mapping, Wake, Watch, open_mapped, own_vdso, parse_mappings};
 use arrays::Array;
 use table::Table;
 use tables::{Placed, Room, Tables};
@@ -74,7 +74,7 @@ impl Unwinding {
             tables: Tables::new(room),
             files: HashMap::new(),
             processes: BTreeMap::new(),
-            watches: pids.iter().filter_map(|pid| Watch::of_process(*pid)).collect(),
+            watches: pids.iter().filter_map(|pid| Watch::of_process(*pid, Wake::Always)).collect(),
             without_room: 0,
             took: Duration::ZERO,
         };
@@ -166,6 +166,11 @@ impl Filled<'_> {
     /// What wakes whoever waits when there is something to [`Filled::catch_up`] with.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.unwinding.watches.iter().flat_map(Watch::fds)
+    }
+
+    /// How much of what processes mapped the kernel had to drop.
+    pub fn lost_mappings(&self) -> u64 {
+        self.unwinding.watches.iter().map(Watch::lost).sum()
     }
 
     /// Takes what the kernel told of processes.
