@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -146,27 +147,38 @@ pub fn create_output(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Emptied after the checks, not by opening.
     options.write(true).create(true).truncate(false).mode(0o644);
-    if shared {
-        options.custom_flags(libc::O_NOFOLLOW);
-    }
+    // Opening a pipe that nobody reads would wait, and no signal would end that.
+    options.custom_flags(libc::O_NONBLOCK | if shared { libc::O_NOFOLLOW } else { 0 });
     let file = options.open(path).map_err(|error| match error.raw_os_error() {
         Some(libc::ELOOP) if shared => refused("it is a symbolic link in a folder that others may write to"),
+        Some(libc::ENXIO) => io::Error::other("nobody reads from it: start the pipe's reader first"),
         _ => error,
     })?;
+    wait_when_writing(&file)?;
     let meta = file.metadata()?;
-    if !meta.is_file() {
-        // A device or a pipe: nothing to empty.
-        return Ok(file);
-    }
     // SAFETY: `geteuid` cannot fail.
     let own = meta.uid() == unsafe { libc::geteuid() };
-    if shared && (!own || meta.nlink() > 1) {
+    if shared && (!own || (meta.is_file() && meta.nlink() > 1)) {
         return Err(refused(
             "it belongs to another user or has another name, in a folder that others may write to",
         ));
     }
-    file.set_len(0)?;
+    if meta.is_file() {
+        // Devices and pipes have nothing to empty.
+        file.set_len(0)?;
+    }
     Ok(file)
+}
+
+/// Takes `O_NONBLOCK` back: a reader that is slow is waited for.
+fn wait_when_writing(file: &File) -> io::Result<()> {
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open, and the calls change nothing but its flags.
+    let failed = unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        flags < 0 || libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK) < 0
+    };
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn refused(why: &str) -> io::Error {

@@ -78,3 +78,28 @@ fn a_link_in_a_folder_of_ones_own_is_followed() {
 fn devices_are_written_to() {
     write(std::path::Path::new("/dev/null")).expect("the null device");
 }
+
+/// Makes a named pipe.
+fn pipe(path: &std::path::Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("a path without NUL");
+    // SAFETY: the name is a C string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0, "a new pipe");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error_and_one_that_somebody_reads_is_written_to() {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let folder = Folder::new("pipe", 0o755);
+    let path = folder.at("pipe");
+    pipe(&path);
+    let error = write(&path).expect_err("nobody reads").to_string();
+    assert_eq!(error, "nobody reads from it: start the pipe's reader first");
+    let reader = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let mut reader = reader.expect("a reader");
+    write(&path).expect("somebody reads");
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("what was written");
+    assert_eq!(text, "new");
+}
