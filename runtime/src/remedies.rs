@@ -13,12 +13,47 @@ const CAP_SYS_ADMIN: u32 = 21;
 
 /// What to do about EPERM or EACCES; `None` for other errors and where nothing is known to be missing.
 pub fn for_refusal(error: &io::Error) -> Option<String> {
-    if !matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) {
-        return None;
+    Remedies::here().for_refusal(error)
+}
+
+/// What is known of a machine's rights.
+#[derive(Debug, Default)]
+pub struct Remedies {
+    /// `/proc/self/status`
+    status: String,
+    /// `/sys/kernel/security/lockdown`
+    lockdown: String,
+}
+
+impl Remedies {
+    /// Of this one; what cannot be read is not known.
+    pub fn here() -> Remedies {
+        Remedies {
+            status: fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default(),
+        }
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    missing_capabilities(&status).or_else(|| locked_down(&lockdown))
+
+    /// Of a machine whose files say this.
+    #[cfg(test)]
+    pub fn of(status: &str, lockdown: &str) -> Remedies {
+        Remedies { status: status.to_owned(), lockdown: lockdown.to_owned() }
+    }
+
+    /// What to do about EPERM or EACCES; `None` for other errors and where nothing is known to be missing.
+    pub fn for_refusal(&self, error: &io::Error) -> Option<String> {
+        if !matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) {
+            return None;
+        }
+        let locked_down =
+            || (error.raw_os_error() == Some(libc::EPERM)).then(|| locked_down(&self.lockdown)).flatten();
+        missing_capabilities(&self.status).or_else(locked_down)
+    }
+
+    /// What to do if the kernel is locked down such that it lets nobody read its memory.
+    pub fn locked_down_for_reading(&self) -> Option<String> {
+        self.lockdown.contains("[confidentiality]").then(|| locked_down(&self.lockdown)).flatten()
+    }
 }
 
 /// From `/proc/self/status`.
@@ -39,7 +74,7 @@ fn missing_capabilities(status: &str) -> Option<String> {
 /// From `/sys/kernel/security/lockdown`, which marks the level in force: `none [integrity] confidentiality`.
 fn locked_down(lockdown: &str) -> Option<String> {
     if lockdown.contains("[confidentiality]") {
-        Some("the kernel is locked down (confidentiality), so eBPF may not read kernel memory: boot with lockdown=integrity or without Secure Boot".into())
+        Some("the kernel is locked down (confidentiality), so programs may not read memory, and there are no tracepoints: boot with `lockdown=integrity` or without it".into())
     } else if lockdown.contains("[integrity]") {
         Some("the kernel is locked down (integrity), which forbids writing user memory and overriding functions; reading is allowed".into())
     } else {

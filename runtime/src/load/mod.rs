@@ -8,6 +8,7 @@
 //! finds that it matters.
 
 mod libbpf_messages;
+mod refused;
 mod rejection;
 
 use std::ffi::OsStr;
@@ -22,7 +23,7 @@ use memql_compiler::target::Features;
 
 use crate::attach::LinkStyle;
 use crate::error::RunError;
-use crate::remedies;
+use crate::remedies::Remedies;
 use libbpf_messages::Recording;
 
 /// Each instruction with what is known there (`BPF_LOG_LEVEL1`, include/linux/bpf_verifier.h).
@@ -129,7 +130,8 @@ impl<'a> Opened<'a> {
         let result = unsafe { libbpf_sys::bpf_object__load(object.as_libbpf_object().as_ptr()) };
         let messages = recording.messages();
         if result < 0 {
-            return Err(refused(&io::Error::from_raw_os_error(-result), plan, &messages));
+            let error = io::Error::from_raw_os_error(-result);
+            return Err(refused::refused(&error, plan, &messages, &Remedies::here()));
         }
         // SAFETY: it is loaded now, and `take_ptr` gives up the only other owner.
         let object = unsafe { Object::from_ptr(object.take_ptr()) };
@@ -217,74 +219,6 @@ fn program_fds(object: &Object, plan: &Plan) -> Result<Vec<Option<RawFd>>, RunEr
             .ok_or_else(|| RunError::internal(format!("the object has no program `{}`", program.name)))
     };
     plan.programs.iter().map(fd).collect()
-}
-
-/// Why the kernel did not load the object, in the words of the script's reader.
-fn refused(error: &io::Error, plan: &Plan, messages: &[String]) -> RunError {
-    let mut refusal = match rejection::find(messages) {
-        Some(rejection) => refused_program(error, plan, rejection),
-        None => refused_otherwise(error, messages),
-    };
-    if refusal.log.is_none() && !messages.is_empty() {
-        refusal.log = Some(messages.join("\n").into());
-    }
-    refusal
-}
-
-fn refused_program(error: &io::Error, plan: &Plan, rejection: rejection::Rejection) -> RunError {
-    let probe = plan.programs.iter().find(|program| program.name == rejection.program).map(probe_name);
-    let what = match probe {
-        Some(probe) => format!("the kernel refuses the program of `{probe}`"),
-        None => format!("the kernel refuses the program `{}`", rejection.program),
-    };
-    let mut refusal = RunError::system(what, error);
-    let quoted = |label: &str, text: &Option<String>| text.as_ref().map(|text| format!("{label}: {text}"));
-    refusal.notes.extend(quoted("kernel verifier", &rejection.decisive));
-    refusal.notes.extend(quoted("at", &rejection.instruction));
-    refusal.notes.extend(quoted("in the script", &rejection.script_line));
-    let known = rejection::KNOWN.iter().find(|known| rejection.log.contains(known.words));
-    refusal = match (known, remedies::for_refusal(error)) {
-        (Some(known), _) => refusal.help(known.help),
-        (None, Some(remedy)) => refusal.help(remedy),
-        (None, None) if rejection.log.is_empty() => refusal.help_if(of_errno(error)),
-        (None, None) => {
-            refusal.internal = true;
-            refusal.help(crate::error::REPORT)
-        }
-    };
-    refusal.log = (!rejection.log.is_empty()).then(|| rejection.log.into());
-    refusal
-}
-
-fn refused_otherwise(error: &io::Error, messages: &[String]) -> RunError {
-    let mut refusal = RunError::system("the kernel refuses the script's maps or programs", error);
-    match remedies::for_refusal(error) {
-        Some(remedy) => refusal.help(remedy),
-        None => {
-            // libbpf's first complaint is the cause, what follows are its consequences.
-            refusal.notes.extend(messages.first().map(|message| format!("libbpf: {message}")));
-            refusal.help_if(of_errno(error))
-        }
-    }
-}
-
-/// What an errno of loading means, where it is not the verifier's.
-fn of_errno(error: &io::Error) -> Option<String> {
-    let help = match error.raw_os_error()? {
-        libc::EPERM => {
-            "loading eBPF needs root, or CAP_BPF and CAP_PERFMON; on kernels before 5.11 also a sufficient `ulimit -l`"
-        }
-        libc::ENOMEM => "not enough memory for the maps: lower `max_map_keys` or `perf_rb_pages`",
-        libc::E2BIG => {
-            "a map or a program is larger than the kernel allows: lower `max_map_keys` or shorten the probe"
-        }
-        libc::EMFILE | libc::ENFILE => "too many open files: raise `ulimit -n`",
-        libc::ESRCH | libc::ENOENT => {
-            "the kernel's BTF does not know what the probe names, or the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
-        }
-        _ => return None,
-    };
-    Some(help.into())
 }
 
 /// The probe a program belongs to, as the script's reader knows it.

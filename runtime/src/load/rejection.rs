@@ -9,16 +9,17 @@
 //! processed 13 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
 //! ```
 //!
-//! What helps a person is the reason (`R6 invalid...`), the instruction it is about, and the line of the
-//! script that the instruction came from (`; ...`, from the object's line information).
+//! What helps a person is the reason (`R6 invalid...`, sometimes several lines), the instruction it is about, and the
+//! line of the script that the instruction came from (`; ...`, from the object's line information). A log that is cut
+//! off (ENOSPC) has no reason.
 
 /// The verifier's answer, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The program's name in the object.
     pub program: String,
-    /// The reason.
-    pub decisive: Option<String>,
+    /// The reason, in lines.
+    pub reason: Vec<String>,
     /// The instruction it is about.
     pub instruction: Option<String>,
     /// The line of the script.
@@ -32,8 +33,8 @@ pub fn find(messages: &[String]) -> Option<Rejection> {
     let program = messages.iter().find_map(|message| refused_program(message))?;
     let log = messages.iter().find_map(|message| log_of(message, &program)).unwrap_or_default();
     Some(Rejection {
-        decisive: decisive(log).map(str::to_string),
-        instruction: log.lines().rev().find(|line| is_instruction(line)).map(|line| line.trim().to_string()),
+        reason: reason(log),
+        instruction: log.lines().rev().find(|line| is_instruction(line)).map(instruction),
         script_line: log.lines().rev().find_map(|line| line.strip_prefix("; ")).map(str::to_string),
         log: log.to_string(),
         program,
@@ -52,25 +53,84 @@ fn log_of<'a>(message: &'a str, program: &str) -> Option<&'a str> {
     Some(log.strip_suffix("-- END PROG LOAD LOG --").unwrap_or(log))
 }
 
-/// The last line that is neither a statistic nor part of the walk.
-fn decisive(log: &str) -> Option<&str> {
-    let is_statistic = |line: &str| {
-        ["processed ", "verification time ", "stack depth "].iter().any(|start| line.starts_with(start))
-    };
-    log.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty() && !is_statistic(line) && !line.starts_with("; "))
+/// What ends the log, behind the last instruction of the walk: the lines that are neither statistics nor part of it.
+fn reason(log: &str) -> Vec<String> {
+    let lines: Vec<&str> = log.lines().map(str::trim).collect();
+    let behind = lines.iter().rposition(|line| is_instruction(line)).map_or(0, |at| at + 1);
+    let told =
+        lines[behind..].iter().filter(|line| !line.is_empty() && !is_walk(line) && !is_statistic(line));
+    let told: Vec<String> = told.map(|line| (*line).to_string()).collect();
+    // A program that is refused before the walk may have much said of it.
+    told[told.len().saturating_sub(MOST_REASONS)..].to_vec()
+}
+
+/// So many lines are shown of a reason.
+const MOST_REASONS: usize = 3;
+
+fn is_statistic(line: &str) -> bool {
+    ["processed ", "verification time ", "stack depth "].iter().any(|start| line.starts_with(start))
 }
 
 /// `12: (79) r1 = ...`
 fn is_instruction(line: &str) -> bool {
-    line.trim().split_once(": (").is_some_and(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()))
+    line.trim().split_once(": (").is_some_and(|(number, _)| is_number(number))
 }
 
-/// A refusal that is not memql's fault, by words in the log.
+/// What the verifier notes on its way beside instructions: lines of source, states, how it goes back.
+fn is_walk(line: &str) -> bool {
+    const STARTS: &[&str] = &[
+        "; ",
+        "R0",
+        "R1",
+        "from ",
+        "last_idx ",
+        "regs=",
+        "parent ",
+        "mark_precise",
+        "propagating",
+        "caller:",
+        "callee:",
+        "returning from",
+        "frame",
+        "cur state:",
+        "old state:",
+        "func#",
+        "Func#",
+        "Validating ",
+    ];
+    let is_state = |(number, rest): (&str, &str)| is_number(number) && rest.starts_with('R');
+    // `R1 is not a scalar` and `R1 invalid mem access` are none.
+    let names_register = line.starts_with('R') && !line.contains('=');
+    !names_register
+        && (STARTS.iter().any(|start| line.starts_with(start)) || line.split_once(": ").is_some_and(is_state))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// An instruction without what is known behind it.
+fn instruction(line: &str) -> String {
+    line.split_once(" ; ").map_or(line, |(instruction, _)| instruction).trim().to_string()
+}
+
+/// Whose fault a refusal is, if not memql's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The script asks for more than the verifier looks at.
+    TooMuch,
+    /// The kernel, as it is configured.
+    Kernel,
+    /// The kernel keeps a helper from programs, as it is configured or locked down.
+    Helper,
+}
+
+/// A refusal that is not memql's fault, by words in the reason.
 pub struct Known {
-    /// What the log says.
+    /// What the reason says.
     pub words: &'static str,
+    /// Whose fault it is.
+    pub cause: Cause,
     /// What it means and what to do.
     pub help: &'static str,
 }
@@ -79,33 +139,40 @@ pub struct Known {
 pub const KNOWN: &[Known] = &[
     Known {
         words: "BPF program is too large",
-        help: "the probe is too much for the kernel to prove: loops with fewer turns, fewer branches, or shorter strings (`config = { max_strlen = 64 }`) help",
+        cause: Cause::TooMuch,
+        help: "it looks at a million steps at most: loops with fewer turns, fewer branches in them, or shorter strings (`config = { max_strlen = 64 }`) help",
     },
     Known {
         words: "The sequence of",
-        help: "the probe branches too much for the kernel to prove: split it into several probes",
+        cause: Cause::TooMuch,
+        help: "it follows 8192 open branches at most: fewer `if`s and `unroll`s, or several probes on the same attach point, help",
     },
     Known {
         words: "combined stack size",
+        cause: Cause::TooMuch,
         help: "the probe keeps too much on its stack: use shorter strings or fewer tuples",
     },
+    Known { words: "non-JITed programs", cause: Cause::Kernel, help: JIT },
+    Known { words: "JIT does not support", cause: Cause::Kernel, help: JIT },
     Known {
         words: "unknown func",
+        cause: Cause::Helper,
         help: "this kernel lacks a helper that the probe needs; `memql --info` says what it has",
     },
     Known {
-        words: "JIT does not support",
-        help: "the kernel's JIT is off or cannot do this: `sysctl net.core.bpf_jit_enable=1`",
-    },
-    Known {
         words: "program of this type cannot use helper",
-        help: "this kernel, as it is configured or locked down, does not let this probe use the helper; another probe type may have it",
+        cause: Cause::Helper,
+        help: "this kernel, as it is configured, does not let this probe use the helper; another probe type may have it",
     },
     Known {
         words: "is not allowed in probe",
-        help: "the kernel is locked down or its configuration forbids this helper; `memql --info` says what it allows",
+        cause: Cause::Helper,
+        help: "the kernel's configuration forbids this helper; `memql --info` says what it allows",
     },
 ];
+
+const JIT: &str =
+    "the kernel's compiler of eBPF (JIT) is off or cannot do this: `sysctl net.core.bpf_jit_enable=1`";
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +199,7 @@ mod tests {
     fn finds_reason_instruction_and_script_line() {
         let rejection = find(&messages()).unwrap();
         assert_eq!(rejection.program, "p1");
-        assert_eq!(rejection.decisive.as_deref(), Some("R6 invalid mem access 'scalar'"));
+        assert_eq!(rejection.reason, ["R6 invalid mem access 'scalar'"]);
         assert_eq!(rejection.instruction.as_deref(), Some("1: (79) r1 = *(u64 *)(r6 +112)"));
         assert_eq!(rejection.script_line.as_deref(), Some("@sizes[pid] = hist(arg0) @ opens.mq:3"));
         assert!(rejection.log.starts_with("0: R1=ctx()"));
@@ -142,8 +209,8 @@ mod tests {
     fn a_refusal_without_a_log_still_names_the_program() {
         let rejection = find(&["prog 'p2': BPF program load failed: -EPERM".into()]).unwrap();
         assert_eq!(
-            (rejection.program.as_str(), rejection.decisive, rejection.log.as_str()),
-            ("p2", None, "")
+            (rejection.program.as_str(), rejection.reason, rejection.log.as_str()),
+            ("p2", Vec::new(), "")
         );
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use memql_compiler::target::FactError;
 
 use super::refused;
+use crate::remedies::Remedies;
 
 /// An open tracefs.
 pub struct Tracefs {
@@ -75,7 +76,7 @@ impl Tracefs {
     pub fn tracepoints(&self) -> Result<Vec<(String, String)>, FactError> {
         let text = self.read("available_events")?.ok_or_else(|| FactError {
             message: "tracefs has no list of tracepoints (`available_events`)".into(),
-            help: None,
+            help: Remedies::here().locked_down_for_reading(),
         })?;
         let mut all: Vec<(String, String)> = text
             .lines()

@@ -168,7 +168,7 @@ pub(crate) fn unknown_kind(kind: &Name) -> Diagnostic {
 pub(crate) fn bad_entries(name: &Name, span: Span) -> Diagnostic {
     Diagnostic::error(
         "E0510",
-        format!("{} needs a constant size of at least 1", shown(&name.text)),
+        format!("{} needs a constant size from 1 to 2147483648", shown(&name.text)),
         span,
         "how many keys it holds",
     )
