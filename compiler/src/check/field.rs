@@ -196,7 +196,12 @@ impl Checker<'_> {
                 }
                 None => Some(part_of(text, u32::try_from(n).ok()?, None, ty, span)),
             },
-            None => self.fail(|| types::index_not_constant(at.span)),
+            // An index outside gives zero, as in an array.
+            None => {
+                let array = Type::Array { elem: Box::new(ty.clone()), len: cap };
+                let text = Expr { span: text.span, kind: ExprKind::Cast(Box::new(text)), ty: array };
+                self.element(text, at, ty, span)
+            }
         }
     }
 
