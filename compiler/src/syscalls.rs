@@ -1,15 +1,24 @@
 //! System calls by number, as the kernel's tables have them up to Linux 6.18
 //! (arch/x86/entry/syscalls/syscall_64.tbl, scripts/syscall.tbl).
 
-use memql_compiler::target::Arch;
+use crate::target::Arch;
 
 /// The name of a system call; `None` if there is none of this number.
-pub(super) fn name(arch: Arch, number: u32) -> Option<&'static str> {
-    let table = match arch {
+pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
+    let table = table(arch);
+    table.binary_search_by_key(&number, |(n, _)| *n).ok().map(|at| table[at].1)
+}
+
+/// The number of a system call; `None` if there is none of this name.
+pub fn number(arch: Arch, name: &str) -> Option<u32> {
+    table(arch).iter().find(|(_, n)| *n == name).map(|(number, _)| *number)
+}
+
+fn table(arch: Arch) -> &'static [(u32, &'static str)] {
+    match arch {
         Arch::X86_64 => X86_64,
         Arch::Aarch64 => AARCH64,
-    };
-    table.binary_search_by_key(&number, |(n, _)| *n).ok().map(|at| table[at].1)
+    }
 }
 
 /// AMD64.

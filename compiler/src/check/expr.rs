@@ -6,6 +6,7 @@ use super::diagnostics::{functions as function_errors, names, types};
 use super::shape::Shape;
 use super::type_expr::MAX_VALUE_BYTES;
 use super::{Checker, constant};
+use crate::constants;
 use crate::diagnostic::similar;
 use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Var};
 use crate::types::{TupleField, Type};
@@ -61,7 +62,10 @@ impl Checker<'_> {
         }
         match self.enumerator(&name.text) {
             Some((value, ty)) => Some(constant::constant(value, ty, name.span)),
-            None => self.unknown_ident(name),
+            None => match constants::named(&name.text, self.target.features().arch) {
+                Some(value) => constant::literal(value.into(), name.span),
+                None => self.unknown_ident(name),
+            },
         }
     }
 

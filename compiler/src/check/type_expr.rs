@@ -2,8 +2,9 @@
 
 use memql_grammar::ast::{self, Span, TypeBase, TypeExpr, TypeModifier};
 
-use super::Checker;
 use super::diagnostics::{names, types, unsupported};
+use super::{Checker, constant};
+use crate::constants;
 use crate::diagnostic::similar;
 use crate::hir::Expr;
 use crate::types::{AddrSpace, Type};
@@ -116,13 +117,17 @@ impl Checker<'_> {
         self.sized_type(ty, None)
     }
 
-    /// The type of an enumerator that stands where a type may stand too; nothing for names of types.
+    /// The type of a constant that stands where a type may stand too; nothing for names of types.
     pub(crate) fn enumerator_as_type(&mut self, ty: &TypeExpr) -> Option<Type> {
         let (TypeBase::Named(name), []) = (&ty.base, ty.modifiers.as_slice()) else { return None };
         if integer_named(&name.text).is_some() || self.kernel_typedef(&name.text).is_some() {
             return None;
         }
-        self.enumerator(&name.text).map(|(_, ty)| ty)
+        let of_headers = |value: u64| Some(constant::literal(value.into(), name.span)?.ty);
+        match self.enumerator(&name.text) {
+            Some((_, ty)) => Some(ty),
+            None => constants::named(&name.text, self.target.features().arch).and_then(of_headers),
+        }
     }
 
     /// The type of an expression that is not evaluated.

@@ -2,10 +2,10 @@
 //! number means then.
 
 mod cgroups;
-mod syscalls;
 
 use std::ffi::CStr;
 
+use memql_compiler::syscalls;
 use memql_compiler::target::Arch;
 use memql_compiler::types::Naming;
 
