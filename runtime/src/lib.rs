@@ -26,6 +26,7 @@ pub mod process;
 mod receiver;
 mod remedies;
 mod ring;
+mod service;
 pub mod session;
 mod signals;
 pub mod symbols;

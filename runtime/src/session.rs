@@ -35,6 +35,7 @@ use crate::output::{self, Buffering, KernelNames, OutputError, OutputFormat};
 use crate::process::Child;
 use crate::receiver::{Mode, Receiver};
 use crate::ring::{BATCH_TIME, Read, Ring};
+use crate::service;
 use crate::signals::Signals;
 use crate::target::Running;
 use crate::triggers::{self, Triggers};
@@ -275,6 +276,7 @@ impl Run<'_, '_> {
         attached: Option<&Attached>,
     ) -> Result<Outcome, RunError> {
         signals.end_at_once_on_next();
+        service::tell(service::State::Stopping);
         let losses = match self.last_words(ended, attached) {
             Ok(losses) => losses,
             Err(failure) => {

@@ -11,6 +11,7 @@ use crate::error::RunError;
 use crate::load::{Loaded, Logs};
 use crate::output::{Buffering, OutputFormat, Sink};
 use crate::process::{Child, Process};
+use crate::service;
 use crate::session::RunOptions;
 use crate::unwind::Unwinding;
 
@@ -150,6 +151,7 @@ impl World {
     /// # Errors
     /// If nobody can be told.
     pub fn tell_ready(&mut self) -> Result<(), RunError> {
+        service::tell(service::State::Ready);
         match self.ready.take() {
             None => Ok(()),
             Some(fd) => File::from(fd)

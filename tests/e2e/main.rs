@@ -24,6 +24,7 @@ mod placement;
 mod processes;
 mod script_options;
 mod security;
+mod service;
 mod shmsnoop;
 mod timers;
 mod tracepoints;
