@@ -268,3 +268,27 @@ fn the_kernels_allocations_are_traced_without_a_process() {
     let first = ended.stdout.lines().nth(1).unwrap_or_else(|| panic!("no stack in:\n{}", ended.stdout));
     assert!(first.contains(" bytes in ") && first.ends_with(" allocations from stack"), "{}", ended.stdout);
 }
+
+#[test]
+fn callers_without_frame_pointers_are_found_by_unwind_tables() {
+    need!(machine::uprobes());
+    let program = need!(programs::frameless_program("leak"));
+    let script = programs::script("memleak.mq");
+    let stacks = |more: &[&str]| {
+        let mut trigger = Trigger::start(&program, &["10", "4096", "10"]);
+        let pid = trigger.pid();
+        let tracing = memql::attached([&[script.as_str(), "-p", &pid, "-o", "0"], more].concat());
+        trigger.work();
+        tracing.stop().output()
+    };
+    let stack = |out: &str| -> Vec<String> {
+        let report = &out[out.find("40960 bytes in 10 allocations").unwrap_or_else(|| panic!("{out}"))..];
+        let frames = report.lines().skip(1).take_while(|line| line.starts_with("    "));
+        frames.map(|line| line.trim().split('+').next().unwrap_or_default().to_owned()).collect()
+    };
+    let whole = stack(&stacks(&["--dwarf"]));
+    assert_eq!(whole[..2], ["leak_block", "main"], "{whole:?}");
+    assert_eq!(whole.last().map(String::as_str), Some("_start"), "{whole:?}");
+    let cut = stack(&stacks(&[]));
+    assert!(!cut.contains(&"_start".to_owned()), "{cut:?}");
+}
