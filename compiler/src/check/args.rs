@@ -278,16 +278,20 @@ impl Checker<'_> {
         let text = |cap: u32, kind: ExprKind| Some(Expr { kind, ty: Type::Str { cap }, span });
         match field.form {
             FieldForm::Int => {
-                let signed = field.signed || (syscall && signed_c_type(&field.ctype));
-                let Some(bits) = width(field.size) else {
+                let Some(record_bits) = width(field.size) else {
                     return self.fail(|| points::odd_field(&field.name, field.size, span));
+                };
+                let (bits, signed) = match syscall_argument(&field.ctype).filter(|_| syscall) {
+                    Some((bits, signed)) => (bits.min(record_bits), signed || field.signed),
+                    None => (record_bits, field.signed),
                 };
                 let ty = match field.ctype.strip_prefix("enum ") {
                     _ if field.ctype == "bool" && bits == 8 => Type::Bool,
                     Some(name) => self.enumeration(name, bits).unwrap_or(Type::Int { bits, signed }),
                     None => Type::Int { bits, signed },
                 };
-                Some(Expr { kind: ExprKind::CtxLoad { offset, bytes: field.size, signed }, ty, span })
+                let bytes = u32::from(bits / 8);
+                Some(Expr { kind: ExprKind::CtxLoad { offset, bytes, signed }, ty, span })
             }
             FieldForm::Pointer => {
                 let space = if syscall { AddrSpace::User } else { AddrSpace::Kernel };
@@ -307,7 +311,8 @@ impl Checker<'_> {
                 let Some(bits) = field.size.checked_div(len).and_then(width) else {
                     return self.fail(|| points::odd_field(&field.name, field.size, span));
                 };
-                let elem = Type::Int { bits, signed: field.signed || signed_c_type(&field.ctype) };
+                let signed_type = integer_named(&field.ctype).is_some_and(|ty| ty.is_signed());
+                let elem = Type::Int { bits, signed: field.signed || signed_type };
                 let addr = Box::new(context_address(ExprKind::CtxAddr { offset }, elem.clone(), span));
                 let ty = Type::Array { elem: Box::new(elem), len };
                 Some(Expr { kind: ExprKind::Load { addr, offset: 0, bits: None }, ty, span })
@@ -430,10 +435,34 @@ fn width(bytes: u32) -> Option<u8> {
     matches!(bytes, 1 | 2 | 4 | 8).then_some(bytes as u8 * 8)
 }
 
-/// Syscall formats call everything unsigned and 8 bytes wide; the C type knows better.
-fn signed_c_type(ctype: &str) -> bool {
+/// Names of narrow integers that arguments of system calls have, beside those of C (include/linux/types.h).
+const SYSCALL_INTEGERS: [(&str, u8, bool); 14] = [
+    ("__s32", 32, true),
+    ("__u32", 32, false),
+    ("clockid_t", 32, true),
+    ("gid_t", 32, false),
+    ("key_serial_t", 32, true),
+    ("key_t", 32, true),
+    ("mqd_t", 32, true),
+    ("pid_t", 32, true),
+    ("qid_t", 32, false),
+    ("rwf_t", 32, true),
+    ("timer_t", 32, true),
+    ("u32", 32, false),
+    ("uid_t", 32, false),
+    ("umode_t", 16, false),
+];
+
+/// Width in bits and sign of an argument of a system call. Formats call all of them unsigned and 8 bytes wide: that is the
+/// register, of which the kernel takes the low bits, and the C type says how many.
+fn syscall_argument(ctype: &str) -> Option<(u8, bool)> {
     let words: Vec<&str> = ctype.split_whitespace().filter(|w| *w != "const").collect();
-    integer_named(&words.join(" ")).is_some_and(|ty| ty.is_signed())
+    let name = words.join(" ");
+    let listed = SYSCALL_INTEGERS.iter().find(|(known, _, _)| *known == name);
+    listed.map(|&(_, bits, signed)| (bits, signed)).or_else(|| match integer_named(&name)? {
+        Type::Int { bits, signed } => Some((bits, signed)),
+        _ => None,
+    })
 }
 
 /// The element type in `__data_loc TYPE[]`.
