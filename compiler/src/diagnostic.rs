@@ -154,29 +154,67 @@ pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let mut close: Vec<(usize, &str)> = candidates
         .into_iter()
         .filter(|c| c.len().abs_diff(name.len()) <= limit)
-        .map(|c| (edit_distance(name, c), c))
-        .filter(|(d, c)| *d <= limit && *c != name)
+        .filter(|c| *c != name)
+        .filter_map(|c| Some((edit_distance(name, c, limit)?, c)))
         .collect();
     close.sort();
     close.dedup();
     close.into_iter().take(3).map(|(_, c)| c.to_owned()).collect()
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + cost);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
+/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`; `None` if they are more than `limit`.
+///
+/// A library has ten thousand names to compare with, nearly all of them far off: it ends where the difference is too large.
+fn edit_distance(a: &str, b: &str, limit: usize) -> Option<usize> {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let (mut above, mut above_that) = (vec![0; row.len()], vec![0; row.len()]);
+    let mut before = None;
+    let mut is_far = false;
+    for (i, letter) in a.chars().enumerate() {
+        std::mem::swap(&mut above, &mut above_that);
+        std::mem::swap(&mut row, &mut above);
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let cost = usize::from(letter != *other);
+            let mut best = (above[j + 1] + 1).min(row[j] + 1).min(above[j] + cost);
+            if j > 0 && letter == b[j - 1] && before == Some(*other) {
+                best = best.min(above_that[j - 1] + 1);
             }
-            row.push(best);
+            row[j + 1] = best;
         }
-        rows.push(row);
+        before = Some(letter);
+        // A swap looks back two rows: all that follows is over the limit when two rows are.
+        let was_far = std::mem::replace(&mut is_far, row.iter().all(|distance| *distance > limit));
+        if is_far && was_far {
+            return None;
+        }
     }
-    rows[a.len()][b.len()]
+    row.last().copied().filter(|distance| *distance <= limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn similar_names_are_those_with_few_differences_closest_first() {
+        let names =
+            ["sys_exit_openat", "sys_enter_open", "sys_enter_openat", "sys_enter_opneat", "sched_switch"];
+        assert_eq!(
+            similar("sys_enter_openat", names),
+            ["sys_enter_opneat", "sys_enter_open", "sys_exit_openat"]
+        );
+        assert_eq!(similar("mallco", ["calloc", "free", "malloc"]), ["malloc", "calloc"]);
+    }
+
+    #[test]
+    fn a_distance_over_the_limit_is_none() {
+        assert_eq!(edit_distance("", "ab", 2), Some(2));
+        assert_eq!(edit_distance("kitten", "sitting", 3), Some(3));
+        assert_eq!(edit_distance("kitten", "sitting", 2), None);
+        assert_eq!(edit_distance("ab", "ba", 1), Some(1));
+        assert_eq!(edit_distance("abcdefgh", "badcfehg", 4), Some(4));
+        assert_eq!(edit_distance("abcdefgh", "zzzzzzzz", 3), None);
+    }
 }
