@@ -19,7 +19,7 @@ mod script_options;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Arg, ArgMatches, Command};
-use memql_compiler::check::{OptionSpec, OptionValue};
+use memql_compiler::check::{OptionSpec, OptionValue, Purpose};
 use memql_runtime::{Buffering, OutputFormat, Without};
 
 use flags::{Flag, Take, flags};
@@ -51,6 +51,8 @@ pub struct Args {
     pub warnings: Warnings,
     /// What is done with the script.
     pub mode: Mode,
+    /// `--test`, `--bench`
+    pub purpose: Purpose,
     /// `--strict`
     pub strict: bool,
     /// `--dry-run`

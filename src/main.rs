@@ -115,6 +115,7 @@ fn invoke(split: &Split) -> Result<u8, Failure> {
     let child_pid = child.as_ref().map(Child::pid);
     let target = target(&args, child_pid)?;
     let run = RunConfig {
+        purpose: args.purpose,
         pid: args.pid,
         child: child_pid,
         allow_unsafe: args.allow_unsafe,

@@ -45,7 +45,7 @@ pub fn is_asked_for(argv: &[OsString]) -> bool {
 /// Runs all tests of all files.
 pub fn run(argv: &[OsString]) -> Result<u8, Failure> {
     let command = Command::new("memql test")
-        .about("Run the tests of scripts, without root and without a kernel")
+        .about("Run the `test \"NAME\" { ... }` blocks of scripts in an interpreter, without root and without a kernel (`memql --test` runs `test:NAME` probes in the kernel)")
         .after_help(HELP)
         .no_binary_name(true)
         .arg(
@@ -212,6 +212,7 @@ impl File {
             wrong(error.to_string().trim().trim_start_matches("error: ").lines().next().unwrap_or_default())
         })?;
         let run = RunConfig {
+            purpose: Default::default(),
             pid: args.pid,
             child: args.command.as_ref().map(|_| CHILD),
             allow_unsafe: args.allow_unsafe,

@@ -129,6 +129,25 @@ pub enum AttachPoint {
         /// Fire every so many events.
         period: u64,
     },
+    /// Each of the kernel's objects of a kind, once: an eBPF iterator.
+    Iter {
+        /// The iterator, as BTF has it behind `bpf_iter_` (`task_vma`).
+        name: String,
+        /// The file that it is pinned to, below the eBPF file system if it is not absolute.
+        pin: Option<String>,
+        /// Whether its objects belong to tasks, so that it can be limited to those of one process.
+        of_tasks: bool,
+    },
+    /// A test of the script's own, under `--test`.
+    Test {
+        /// Its name.
+        name: String,
+    },
+    /// A benchmark of the script's own, under `--bench`.
+    Bench {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// How a script names a place in a program or library.
@@ -156,7 +175,7 @@ pub enum SampleRate {
 /// The kernel's program type that an attach point needs; programs of one kind share one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProgramKind {
-    /// Run by memql itself through test-run (begin, end, interval, signals): `raw_tp`.
+    /// Run by memql itself through test-run (begin, end, interval, signals, tests): `raw_tp`.
     TestRun,
     /// `perf_event`
     PerfEvent,
@@ -178,6 +197,10 @@ pub enum ProgramKind {
     Uretprobe,
     /// The same, at locations of static probes.
     Usdt,
+    /// `iter`: one program per iterator.
+    Iter,
+    /// Run by memql itself, many times over and timed by the kernel (bench): `xdp`.
+    Bench,
 }
 
 impl AttachPoint {
@@ -212,7 +235,8 @@ impl AttachPoint {
             AttachPoint::Begin
             | AttachPoint::End
             | AttachPoint::SelfSignal { .. }
-            | AttachPoint::Interval { .. } => ProgramKind::TestRun,
+            | AttachPoint::Interval { .. }
+            | AttachPoint::Test { .. } => ProgramKind::TestRun,
             AttachPoint::Profile { .. }
             | AttachPoint::Software { .. }
             | AttachPoint::Hardware { .. }
@@ -226,6 +250,8 @@ impl AttachPoint {
             AttachPoint::Uprobe { ret: false, .. } => ProgramKind::Uprobe,
             AttachPoint::Uprobe { ret: true, .. } => ProgramKind::Uretprobe,
             AttachPoint::Usdt { .. } => ProgramKind::Usdt,
+            AttachPoint::Iter { .. } => ProgramKind::Iter,
+            AttachPoint::Bench { .. } => ProgramKind::Bench,
         }
     }
 
@@ -254,7 +280,10 @@ impl ProgramKind {
     /// Whether each attach point needs a program of its own, since the kernel binds the target when
     /// the program is loaded.
     pub fn one_point_each(self) -> bool {
-        matches!(self, ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit)
+        matches!(
+            self,
+            ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit | ProgramKind::Iter
+        )
     }
 
     /// Whether the context is the processor's registers.
@@ -270,7 +299,9 @@ impl ProgramKind {
             | ProgramKind::Tracepoint
             | ProgramKind::RawTracepoint
             | ProgramKind::Fentry
-            | ProgramKind::Fexit => false,
+            | ProgramKind::Fexit
+            | ProgramKind::Iter
+            | ProgramKind::Bench => false,
         }
     }
 
@@ -330,6 +361,10 @@ impl fmt::Display for AttachPoint {
             }
             AttachPoint::Software { event, period } => write!(f, "software:{event}:{period}"),
             AttachPoint::Hardware { event, period } => write!(f, "hardware:{event}:{period}"),
+            AttachPoint::Iter { name, pin: None, of_tasks: _ } => write!(f, "iter:{name}"),
+            AttachPoint::Iter { name, pin: Some(pin), of_tasks: _ } => write!(f, "iter:{name}:{pin}"),
+            AttachPoint::Test { name } => write!(f, "test:{name}"),
+            AttachPoint::Bench { name } => write!(f, "bench:{name}"),
         }
     }
 }

@@ -99,6 +99,10 @@ helpers! {
     GET_NS_CURRENT_PID_TGID = 120 "get_ns_current_pid_tgid" (4) -> I64 false false 5 . 7;
     /// `bpf_ktime_get_boot_ns()`
     KTIME_GET_BOOT_NS = 125 "ktime_get_boot_ns" (0) -> I64 true false 5 . 8;
+    /// `bpf_seq_printf(seq_file, format, size, values, bytes)`: 0 or a negative errno.
+    SEQ_PRINTF = 126 "seq_printf" (5) -> I64 false false 5 . 7;
+    /// `bpf_seq_write(seq_file, data, bytes)`: 0 or a negative errno.
+    SEQ_WRITE = 127 "seq_write" (3) -> I64 false false 5 . 7;
     /// `bpf_ringbuf_output(map, data, size, flags)`: 0 or a negative errno.
     RINGBUF_OUTPUT = 130 "ringbuf_output" (4) -> I64 false false 5 . 8;
     /// `bpf_ringbuf_reserve(map, size, flags)`: the record's address or 0; size must be constant.

@@ -200,8 +200,8 @@ pub enum StmtKind {
     Break,
     /// `continue`: next round of the innermost loop.
     Continue,
-    /// `return`: leave the probe.
-    Return,
+    /// `return`: leave the probe. Of tests and benchmarks, with a value if one is given.
+    Return(Option<Expr>),
     /// Statements in a scope of their own.
     Block(Vec<Stmt>),
     /// `printf(format, args)`; one argument per conversion.

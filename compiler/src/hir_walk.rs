@@ -139,12 +139,11 @@ impl Stmt {
             StmtKind::PrintMap { top, div, .. } => top.iter().chain(div).collect(),
             StmtKind::PrintMapElem { key, .. } => vec![key],
             StmtKind::Join { argv, .. } => vec![argv],
-            StmtKind::Exit(code) => code.iter().collect(),
+            StmtKind::Exit(value) | StmtKind::Return(value) => value.iter().collect(),
             StmtKind::Report(report) => report.captured.iter().collect(),
             StmtKind::ForMap { .. }
             | StmtKind::Break
             | StmtKind::Continue
-            | StmtKind::Return
             | StmtKind::Block(_)
             | StmtKind::Clear(_)
             | StmtKind::Zero(_)
@@ -167,7 +166,7 @@ impl Stmt {
             | StmtKind::Aggregate { .. }
             | StmtKind::Break
             | StmtKind::Continue
-            | StmtKind::Return
+            | StmtKind::Return(_)
             | StmtKind::Printf { .. }
             | StmtKind::Print(_)
             | StmtKind::PrintMap { .. }

@@ -150,8 +150,10 @@ fn may_nest(kind: ProgramKind) -> bool {
         | ProgramKind::Usdt
         | ProgramKind::RawTracepoint
         | ProgramKind::Fentry
-        | ProgramKind::Fexit => true,
+        | ProgramKind::Fexit
+        | ProgramKind::Iter => true,
         ProgramKind::TestRun
+        | ProgramKind::Bench
         | ProgramKind::PerfEvent
         | ProgramKind::Tracepoint
         | ProgramKind::Kprobe

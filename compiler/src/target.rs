@@ -420,7 +420,9 @@ impl Target for Frozen {
             | ProgramKind::Fexit
             | ProgramKind::Uprobe
             | ProgramKind::Uretprobe
-            | ProgramKind::Usdt => Ok(()),
+            | ProgramKind::Usdt
+            | ProgramKind::Iter
+            | ProgramKind::Bench => Ok(()),
         }
     }
 

@@ -9,6 +9,7 @@
 //! // child: 77   pid: 5    `-c` and `-p`
 //! // env: BPFTRACE_X=1     the environment
 //! // unsafe                `--unsafe`
+//! // test   bench          `--test`, `--bench`
 //! // kernel: bare          no kprobes, no fentry, no BTF
 //! // kernel: small keys    keys of at most 512 bytes
 //! // compile               the whole compiler, whose errors are shown
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use memql_compiler::check::{self, OptionValue, RunConfig, script_options, syntax_diagnostics};
+use memql_compiler::check::{self, OptionValue, Purpose, RunConfig, script_options, syntax_diagnostics};
 use memql_compiler::diagnostic::{Diagnostic, render};
 use memql_compiler::sources::Sources;
 use memql_compiler::target::Frozen;
@@ -68,6 +69,8 @@ fn setup(source: &str) -> (Frozen, RunConfig) {
             "unsafe" => run.allow_unsafe = true,
             "kernel" if rest.trim() == "bare" => (kernel.btf, kernel.functions) = (None, Vec::new()),
             "kernel" if rest.trim() == "small keys" => kernel.features.large_keys = false,
+            "test" => run.purpose = Purpose::Test,
+            "bench" => run.purpose = Purpose::Bench,
             "option" => {
                 let specs = memql_grammar::parse(source)
                     .ok()

@@ -33,6 +33,15 @@ pub fn lost_events(plan: &Plan, bss: Option<&Bss>) -> u64 {
     counters.filter_map(|counter| bss?.read_u64(counter.offset)).sum()
 }
 
+/// Counts lost events from zero.
+pub fn forget_lost_events(plan: &Plan, bss: Option<&Bss>) {
+    let Some(bss) = bss else { return };
+    for counter in plan.health.iter().filter(|counter| counter.what == Loss::Event) {
+        // One that has no place there is not counted either.
+        bss.write_u64(counter.offset, 0);
+    }
+}
+
 /// Events that were there when a signal came and were not handled in time.
 pub fn not_printed(count: u64) -> Option<Lost> {
     let text = || {

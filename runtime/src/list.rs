@@ -31,8 +31,17 @@ use points::Listed;
 
 /// Providers that are listed when none is named. The others have nothing to list without a file, or
 /// the same functions as one of these.
-const LISTED: [&str; 8] =
-    ["interval", "profile", "tracepoint", "rawtracepoint", "kprobe", "fentry", "software", "hardware"];
+const LISTED: [&str; 9] = [
+    "interval",
+    "profile",
+    "tracepoint",
+    "rawtracepoint",
+    "kprobe",
+    "fentry",
+    "iter",
+    "software",
+    "hardware",
+];
 
 /// Prints what matches, sorted within each provider. A closed pipe ends the list quietly.
 ///

@@ -44,11 +44,20 @@ impl<'a> Receiver<'a> {
                 Some(id) if first <= id && id < end => self.print(event),
                 Some(_) | None => true,
             },
-            Mode::LetGo => {
-                self.let_go += 1;
-                true
+            Mode::Iterate { first, end } => {
+                let own = self.output.id(event).is_some_and(|id| first <= id && id < end);
+                match self.exit.is_none() || (own && self.output.is_printf(event)) {
+                    true => self.print(event),
+                    false => self.let_one_go(),
+                }
             }
+            Mode::LetGo => self.let_one_go(),
         }
+    }
+
+    fn let_one_go(&mut self) -> bool {
+        self.let_go += 1;
+        true
     }
 
     fn print(&mut self, event: &[u8]) -> bool {
@@ -57,7 +66,9 @@ impl<'a> Receiver<'a> {
             Ok(Action::Exit(code)) => {
                 // `exit()` ends the run at this event: what other CPUs sent after it is not printed.
                 self.exit.get_or_insert(code);
-                self.mode = Mode::LetGo;
+                if !matches!(self.mode, Mode::Iterate { .. }) {
+                    self.mode = Mode::LetGo;
+                }
                 true
             }
             Err(error) => {
@@ -111,9 +122,20 @@ impl<'a> Receiver<'a> {
         self.let_go += std::mem::take(&mut self.kept).left();
     }
 
+    /// Goes back to printing after an iterator, or to letting go if the script has called `exit()`.
+    pub fn end_of_iteration(&mut self) {
+        self.mode = if self.exit.is_some() { Mode::LetGo } else { Mode::Print };
+    }
+
     /// The code of `exit()`, once the script has called it.
     pub fn exit(&self) -> Option<i32> {
         self.exit
+    }
+
+    /// The code of `exit()`, which is forgotten: what comes next is another run.
+    pub fn take_exit(&mut self) -> Option<i32> {
+        self.mode = Mode::Print;
+        self.exit.take()
     }
 
     /// How many events were let go up to now.
@@ -139,6 +161,14 @@ pub enum Mode {
         /// The first id.
         first: u64,
         /// One more than the last.
+        end: u64,
+    },
+    /// Printed, while an iterator goes over its objects. `exit()` ends the run after the last of them; from then on only what
+    /// the iterator's `printf` prints is, as in bpftrace, where that is the text of a file.
+    Iterate {
+        /// The iterator's first id.
+        first: u64,
+        /// One more than its last.
         end: u64,
     },
     /// Not printed.

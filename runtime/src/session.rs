@@ -9,17 +9,20 @@
 //!   maps are printed, then losses are reported; only then is anything detached. Probes go on meanwhile:
 //!   what they send after the end is not printed, what they add to maps may be.
 //!   After a signal, events are handled for a second; what is left then is counted and told.
-//! - A run whose probes are all `begin` and `end` ends by itself.
+//! - Iterators run once everything is attached, one after the other, in the order of the script.
+//! - Tests and benchmarks run in place of everything else but `begin` and `end`.
+//! - A run whose probes are all `begin`, `end` and iterators ends by itself.
 //! - After `exit()`, no event is printed that came after it, `end` probes' excepted.
 //! - Whatever fails, what was attached is detached and a child that was never let go is killed.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use memql_compiler::plan::{Compiled, MissingProbes, Plan};
+use memql_compiler::attach::AttachPoint;
+use memql_compiler::plan::{Compiled, MissingProbes, Plan, ProgramPlan};
 use memql_compiler::target::Target;
 use memql_grammar::ast::Span;
 
@@ -29,6 +32,7 @@ use crate::error::RunError;
 use crate::event_loop::{Ended, EventLoop, Handler, More};
 use crate::failure::Failure;
 use crate::health::{self, Lost};
+use crate::iterate::{self, Iteration};
 use crate::load::{Loaded, Logs, Opened};
 use crate::maps::KernelMaps;
 use crate::output::{self, Buffering, KernelNames, OutputError, OutputFormat};
@@ -36,7 +40,7 @@ use crate::process::Child;
 use crate::receiver::{Mode, Receiver};
 use crate::ring::{BATCH_TIME, Read, Ring};
 use crate::service;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::target::Running;
 use crate::triggers::{self, Triggers};
 use crate::unwind::Filled;
@@ -137,6 +141,9 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
         return Ok(Outcome { exit_code: 0, losses: Vec::new(), lost_at: Vec::new() });
     }
     run.begin(&world)?;
+    if triggers.has_trials() {
+        return run.trials(&signals, &mut world);
+    }
     let mut attached = None;
     let points = match receiver.borrow().kept_exit() {
         true => triggers.points(),
@@ -144,25 +151,25 @@ pub fn run(compiled: Compiled, target: &Running, options: RunOptions) -> Result<
     };
     run.announce(points, &mut world)?;
     // A command that was let go is waited for, whatever is probed: it is what the run is about.
-    let alone = attached.is_none() || (triggers.only_begin_and_end(points) && world.child.is_none());
+    let alone = attached.is_none() || (triggers.each_runs_once(points) && world.child.is_none());
     if attached.is_some() {
         run.read_tables_of_child(&mut world)?;
         world.let_child_go()?;
     }
-    let ended = run.until_end(&signals, &world, alone)?;
+    let ended = run.until_end(&signals, &world, alone, attached.as_ref())?;
     run.finish(ended, &signals, attached.as_ref())
     // Dropped here, in this order: what is attached, the ring buffer, the programs and maps, the child.
 }
 
 /// A run whose programs are loaded.
-struct Run<'r, 'a> {
-    plan: &'a Plan,
-    loaded: &'a Loaded,
-    maps: &'a KernelMaps,
-    receiver: &'r RefCell<Receiver<'a>>,
+pub(crate) struct Run<'r, 'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) maps: &'a KernelMaps,
+    pub(crate) receiver: &'r RefCell<Receiver<'a>>,
     ring: Option<&'r Ring<'r>>,
     unwinding: RefCell<Option<Filled<'a>>>,
-    triggers: &'a Triggers,
+    pub(crate) triggers: &'a Triggers,
     /// Lost events that were told already.
     told_lost: Cell<u64>,
     /// `--strict`
@@ -245,7 +252,18 @@ impl Run<'_, '_> {
 
     /// Prints events and runs `interval` and `self:signal` probes until something ends the run. One that has
     /// nothing but what its `begin` probes sent (`alone`) ends after that.
-    fn until_end(&self, signals: &Signals, world: &World, alone: bool) -> Result<Ended, RunError> {
+    fn until_end(
+        &self,
+        signals: &Signals,
+        world: &World,
+        alone: bool,
+        attached: Option<&Attached>,
+    ) -> Result<Ended, RunError> {
+        if let Some(attached) = attached
+            && let Err(failure) = self.iterate(attached)
+        {
+            return failure.reader_gone_or_error();
+        }
         let timers = if alone { Vec::new() } else { self.triggers.timers()? };
         let mut event_loop = EventLoop::new(signals, self.ring, &timers)?;
         for process in world.process.iter().chain(world.child.as_ref().map(Child::process)) {
@@ -266,6 +284,64 @@ impl Run<'_, '_> {
         }
         let ended = event_loop.run(&mut Live { run: self, alone, told_lost: Instant::now() });
         ended.or_else(Failure::reader_gone_or_error)
+    }
+
+    /// Runs tests and benchmarks, then the `end` probes; exits with 1 if one has failed.
+    fn trials(&self, signals: &Signals, world: &mut World) -> Result<Outcome, RunError> {
+        world.tell_ready()?;
+        let passed = self.run_tests_or_benches();
+        let (ended, passed) = match passed {
+            Ok(passed) => (Ended::NothingToWaitFor, passed),
+            Err(failure) => (failure.reader_gone_or_error()?, true),
+        };
+        let outcome = self.finish(ended, signals, None)?;
+        Ok(Outcome { exit_code: if passed { outcome.exit_code } else { 1 }, ..outcome })
+    }
+
+    fn run_tests_or_benches(&self) -> Result<bool, Failure> {
+        match self.triggers.tests.is_empty() {
+            false => self.run_tests(),
+            true => self.run_benches(),
+        }
+    }
+
+    /// Lets the iterators go over the objects that there are now, one after the other. Those that are pinned are
+    /// left to whoever reads their files.
+    fn iterate(&self, attached: &Attached) -> Result<(), Failure> {
+        for program in &self.triggers.iterators {
+            self.drain()?;
+            if self.receiver.borrow().exit().is_some() || signals::end_is_asked() {
+                break;
+            }
+            // One that could not be attached was told.
+            let of_program = attached.links().find(|link| link.program == *program);
+            let Some(link) = of_program.and_then(|link| link.fds.first()) else { continue };
+            let ProgramPlan { points, events, .. } = &self.plan.programs[*program];
+            let Some((point, _)) = points.first() else { continue };
+            if let AttachPoint::Iter { pin: Some(file), .. } = point {
+                let path = iterate::pin(link.as_fd(), &point.to_string(), file)?;
+                self.receiver.borrow_mut().output.pinned(&path)?;
+                continue;
+            }
+            let failed = |error: io::Error| RunError::system(format!("cannot run `{point}`"), &error);
+            let mut iteration = Iteration::begin(link.as_fd()).map_err(failed)?;
+            self.receiver.borrow_mut().set_mode(Mode::Iterate { first: events.start, end: events.end });
+            while iteration.go_on().map_err(failed)? && !signals::end_is_asked() {
+                self.drain_some()?;
+            }
+            self.drain_some()?;
+            self.receiver.borrow_mut().end_of_iteration();
+        }
+        Ok(())
+    }
+
+    /// Prints the events that were sent before now, as far as the reader is to see them at once.
+    fn drain_some(&self) -> Result<(), Failure> {
+        if let Some(ring) = self.ring {
+            let read = ring.read_until(ring.end(), None).map_err(ring_failed)?;
+            self.check(read)?;
+        }
+        Ok(self.receiver.borrow_mut().output.pause()?)
     }
 
     /// Prints what is left, runs the `end` probes, prints the maps and what was lost.
@@ -304,7 +380,7 @@ impl Run<'_, '_> {
         }
         self.tell_lost_events()?;
         let mut receiver = self.receiver.borrow_mut();
-        if self.plan.settings.print_maps_on_exit {
+        if self.plan.settings.print_maps_on_exit && !self.triggers.has_trials() {
             receiver.output.print_all_maps(self.maps)?;
         }
         receiver.output.end_of_script();
@@ -364,7 +440,7 @@ impl Run<'_, '_> {
     }
 
     /// Handles all events that were sent before now.
-    fn drain(&self) -> Result<(), Failure> {
+    pub(crate) fn drain(&self) -> Result<(), Failure> {
         self.receiver.borrow_mut().print_kept(None);
         self.check(Read::All)?;
         if let Some(ring) = self.ring {

@@ -7,7 +7,7 @@ use memql_compiler::plan::Plan;
 
 use crate::error::RunError;
 use crate::load::{Loaded, probe_name};
-use crate::test_run;
+use crate::test_run::{self, Ran};
 use crate::timers::Timer;
 
 /// Those programs: indices into the plan, in the order of the script.
@@ -21,6 +21,12 @@ pub struct Triggers {
     pub intervals: Vec<(u64, usize)>,
     /// Run when this signal comes.
     pub signals: Vec<(i32, usize)>,
+    /// Run over the kernel's objects, once everything is attached; those that are pinned, by whoever reads the file.
+    pub iterators: Vec<usize>,
+    /// Run under `--test`, by name.
+    pub tests: Vec<(String, usize)>,
+    /// Run under `--bench`, by name.
+    pub benches: Vec<(String, usize)>,
 }
 
 impl Triggers {
@@ -46,6 +52,9 @@ impl Triggers {
                     | AttachPoint::Watchpoint { .. }
                     | AttachPoint::Software { .. }
                     | AttachPoint::Hardware { .. } => {}
+                    AttachPoint::Iter { .. } => triggers.iterators.push(index),
+                    AttachPoint::Test { name } => triggers.tests.push((name.clone(), index)),
+                    AttachPoint::Bench { name } => triggers.benches.push((name.clone(), index)),
                 }
             }
         }
@@ -54,14 +63,21 @@ impl Triggers {
 
     /// How many points they have.
     pub fn points(&self) -> usize {
-        let Triggers { begin, end, intervals, signals } = self;
-        begin.len() + end.len() + intervals.len() + signals.len()
+        let Triggers { begin, end, intervals, signals, iterators, tests, benches } = self;
+        let later = iterators.len() + tests.len() + benches.len();
+        begin.len() + end.len() + intervals.len() + signals.len() + later
     }
 
-    /// Whether these are all that a run with so many attached points has, and all run at its begin or end.
-    pub fn only_begin_and_end(&self, points: usize) -> bool {
-        let Triggers { begin, end, intervals, signals } = self;
-        intervals.is_empty() && signals.is_empty() && begin.len() + end.len() == points
+    /// Whether these are all that a run with so many attached points has, and each runs once.
+    pub fn each_runs_once(&self, points: usize) -> bool {
+        let Triggers { begin, end, intervals, signals, iterators, tests, benches } = self;
+        let once = begin.len() + end.len() + iterators.len() + tests.len() + benches.len();
+        intervals.is_empty() && signals.is_empty() && once == points
+    }
+
+    /// Whether the run is for tests or benchmarks.
+    pub fn has_trials(&self) -> bool {
+        !self.tests.is_empty() || !self.benches.is_empty()
     }
 
     /// The signals that run programs.
@@ -88,12 +104,26 @@ impl Triggers {
 ///
 /// # Errors
 /// If the kernel refuses.
-pub fn run(plan: &Plan, loaded: &Loaded, index: usize) -> Result<(), RunError> {
-    let fd: BorrowedFd<'_> =
-        loaded.program(index).ok_or_else(|| RunError::internal(format!("program {index} is not loaded")))?;
-    test_run::once(fd).map_err(|error| {
-        let name = plan.programs.get(index).map_or_else(|| "a probe".into(), probe_name);
-        RunError::system(format!("cannot run `{name}`"), &error)
-            .help("`begin`, `end`, `interval` and `self:signal` need test-runs of raw tracepoint programs (Linux 5.10)")
+pub fn run(plan: &Plan, loaded: &Loaded, index: usize) -> Result<Ran, RunError> {
+    test_run::once(program(loaded, index)?).map_err(|error| {
+        cannot_run(plan, index, &error)
+            .help("`begin`, `end`, `interval`, `self:signal` and `test` need test-runs of raw tracepoint programs (Linux 5.10)")
     })
+}
+
+/// Runs the plan's n-th program, a benchmark, so many times.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn repeat(plan: &Plan, loaded: &Loaded, index: usize, runs: u32) -> Result<Ran, RunError> {
+    test_run::repeated(program(loaded, index)?, runs).map_err(|error| cannot_run(plan, index, &error))
+}
+
+fn program(loaded: &Loaded, index: usize) -> Result<BorrowedFd<'_>, RunError> {
+    loaded.program(index).ok_or_else(|| RunError::internal(format!("program {index} is not loaded")))
+}
+
+fn cannot_run(plan: &Plan, index: usize, error: &std::io::Error) -> RunError {
+    let name = plan.programs.get(index).map_or_else(|| "a probe".into(), probe_name);
+    RunError::system(format!("cannot run `{name}`"), error)
 }

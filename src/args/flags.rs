@@ -5,6 +5,8 @@
 
 use clap::{Arg, ArgAction};
 
+use memql_compiler::check::Purpose;
+
 use super::{Args, Buffering, Emit, Mode, OutputFormat};
 
 /// A flag: how it is written, and what it does to the arguments.
@@ -133,6 +135,14 @@ fn running() -> Vec<Flag> {
             args.allow_unsafe = true;
         })
         .long("unsafe"),
+        switch("test", "Run the script's `test:NAME` probes, in the kernel, and say which pass", |args| {
+            args.purpose = Purpose::Test;
+        })
+        .long("test"),
+        switch("bench", "Run the script's `bench:NAME` probes and say what each takes", |args| {
+            args.purpose = Purpose::Bench;
+        })
+        .long("bench"),
         value(
             "ready-fd",
             "N",
@@ -251,12 +261,14 @@ fn not_needed() -> Vec<Flag> {
             "memql compiles a script in milliseconds when it is run; `--emit-elf FILE` keeps the object",
         ),
         value("mode", "MODE", "", |args, text| {
-            args.mode = match text {
-                "codegen" => Mode::Check,
-                "format" => Mode::Format,
+            match text {
+                "codegen" => args.mode = Mode::Check,
+                "format" => args.mode = Mode::Format,
+                "test" => args.purpose = Purpose::Test,
+                "bench" => args.purpose = Purpose::Bench,
                 "compiler-bench" => return Err("measure `memql --check SCRIPT` instead".into()),
-                _ => return Err("expected `codegen` or `format`".into()),
-            };
+                _ => return Err("expected `codegen`, `format`, `test` or `bench`".into()),
+            }
             Ok(())
         })
         .long("mode"),

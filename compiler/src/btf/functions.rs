@@ -1,4 +1,4 @@
-//! Functions and raw tracepoints.
+//! Functions, raw tracepoints and iterators.
 
 use super::Btf;
 use super::records::Kind;
@@ -24,7 +24,37 @@ const BPF_TRACE: &str = "__bpf_trace_";
 /// Prefix of the typedefs that carry a raw tracepoint's signature (include/trace/bpf_probe.h).
 const BTF_TRACE: &str = "btf_trace_";
 
+/// Prefix of the functions that programs of iterators are bound to (include/linux/bpf.h, `DEFINE_BPF_ITER_FUNC`).
+const ITERATOR_FUNCTION: &str = "bpf_iter_";
+
 impl Btf {
+    /// Prefix of the structs that are the contexts of iterators.
+    pub(crate) const ITERATOR_CONTEXT: &'static str = "bpf_iter__";
+
+    /// Whether the kernel has an iterator of this name.
+    pub fn has_iterator(&self, name: &str) -> bool {
+        self.struct_named(&format!("{}{name}", Self::ITERATOR_CONTEXT)).is_some()
+            && self.function_id(&format!("{ITERATOR_FUNCTION}{name}")).is_some()
+    }
+
+    /// What the context of an iterator has beside what all have: names and types.
+    pub fn iterator_members(&self, name: &str) -> Vec<(String, u32)> {
+        let function = self.function(&format!("{ITERATOR_FUNCTION}{name}"));
+        // The context is the function's arguments, of which the first is the same for all.
+        function.map(|f| f.params.into_iter().skip(1).collect()).unwrap_or_default()
+    }
+
+    /// The names of the kernel's iterators, sorted.
+    pub fn iterators(&self) -> Vec<&str> {
+        let structs = self.named_types().into_iter().filter(|id| self.kind_is(*id, Kind::Struct));
+        let names = structs.filter_map(|id| self.name(id).strip_prefix(Self::ITERATOR_CONTEXT));
+        // Structs that only tell the kernel verifier what it may trust have no function.
+        let mut names: Vec<&str> = names.filter(|name| self.has_iterator(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// A function by name.
     pub fn function(&self, name: &str) -> Option<FuncProto> {
         self.proto(self.function_type(name)?)

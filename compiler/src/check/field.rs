@@ -22,8 +22,13 @@ impl Checker<'_> {
                 _ => {}
             }
         }
+        if let Some(context) = self.perf_context(base) {
+            let value = self.field_of(context?, name, span)?;
+            return self.perf_member(value, name);
+        }
         let value = self.stored_value(base)?;
-        self.field_of(value, name, span)
+        let value = self.field_of(value, name, span)?;
+        self.perf_member(value, name)
     }
 
     fn field_of(&mut self, base: Expr, name: &Name, span: Span) -> Option<Expr> {
@@ -89,6 +94,8 @@ impl Checker<'_> {
     /// A field's type, its offset in bytes, and its bits within the load.
     fn placed(&mut self, of: &StructRef, field: &Field, space: AddrSpace, span: Span) -> Option<Placed> {
         let shown = Type::Struct(of.clone()).to_string();
+        // What the context holds are the kernel's own addresses.
+        let space = if space == AddrSpace::Context { AddrSpace::Kernel } else { space };
         let ty = self.btf(span, &shown)?.lang_type(field.type_id, space);
         let Some(bits) = field.bitfield_bits else {
             return Some((ty, i64::from(field.bit_offset / 8), None));

@@ -14,13 +14,13 @@ use memql_grammar::ast::{self, AttachSpec, Item, Name, Span};
 
 use super::diagnostics::points as errors;
 use super::uses::Uses;
-use super::{Checker, RunConfig, Walk, constant};
+use super::{Checker, Purpose, RunConfig, Walk, constant};
 use crate::attach::{AttachPoint, PlaceName, ProgramKind};
 use crate::diagnostic::Diagnostic;
 use crate::placement;
 use crate::plan::MissingProbes;
 use crate::providers::glob::is_pattern;
-use crate::providers::{ExpandError, expand};
+use crate::providers::{ExpandError, expand, provider};
 use crate::target::{Target, TracepointField};
 use crate::usdt::UsdtArg;
 
@@ -39,6 +39,12 @@ pub(crate) struct Variant<'a> {
 /// The variants of all probes, in source order; empty if nothing would run.
 pub(crate) fn variants<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -> Vec<Variant<'a>> {
     let Some(mut expanded) = expand_probes(checker, script) else { return Vec::new() };
+    let purpose = checker.run.purpose;
+    let is_about = expanded.iter().flat_map(|probe| &probe.points).any(|point| purpose.is_about(point));
+    if purpose != Purpose::Trace && !is_about {
+        checker.report(errors::nothing_to_try(purpose, script));
+        return Vec::new();
+    }
     if checker.settings.probe_placement {
         place(checker.target, &mut expanded);
     }
@@ -84,7 +90,22 @@ fn expand_probes<'a>(checker: &mut Checker<'a>, script: &'a ast::Script) -> Opti
         }
         all.push(Expanded { probe, uses: Uses::of(probe), points, span });
     }
+    trials_have_names_of_their_own(checker, &all);
     Some(all)
+}
+
+/// Reports tests, and benchmarks, that have one name: it is what their result is told by.
+fn trials_have_names_of_their_own(checker: &mut Checker<'_>, probes: &[Expanded<'_>]) {
+    let mut first: HashMap<&AttachPoint, Span> = HashMap::new();
+    for Expanded { points, span, .. } in probes {
+        for point in
+            points.iter().filter(|p| matches!(p, AttachPoint::Test { .. } | AttachPoint::Bench { .. }))
+        {
+            if let Some(first) = first.insert(point, *span) {
+                checker.report(errors::trial_twice(point, *span, first));
+            }
+        }
+    }
 }
 
 /// Moves the breakpoints on user functions' entries to where they cost least; all of one function to the
@@ -164,6 +185,9 @@ fn expand_all(checker: &mut Checker<'_>, probe: &ast::Probe) -> Vec<AttachPoint>
     let mut seen = HashSet::new();
     let mut empty_wildcards = Vec::new();
     for point in &probe.points {
+        if !is_wanted(checker.run.purpose, point) {
+            continue;
+        }
         match expand_point(checker, point) {
             Ok(found) => points.extend(found.into_iter().filter(|p| seen.insert(p.clone()))),
             Err(finding) => match (checker.settings.plan.missing_probes, errors::is_missing(finding.code)) {
@@ -178,6 +202,12 @@ fn expand_all(checker: &mut Checker<'_>, probe: &ast::Probe) -> Vec<AttachPoint>
         checker.report(if points.is_empty() { finding } else { errors::as_warning(finding) });
     }
     points
+}
+
+/// Whether a point may run. One whose provider is a parameter may.
+fn is_wanted(purpose: Purpose, point: &ast::AttachPoint) -> bool {
+    let mut named = point.alternatives.iter().filter_map(|spec| provider(&spec.parts.first()?.text));
+    named.all(|provider| purpose.wants_provider(provider.name))
 }
 
 fn has_wildcard(point: &ast::AttachPoint) -> bool {

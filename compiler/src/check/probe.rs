@@ -5,7 +5,7 @@ use memql_grammar::ast::Span;
 
 use super::points::Variant;
 use super::scope::Scopes;
-use super::{Checker, constant};
+use super::{Checker, Walk, constant};
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::hir::{self, VarId};
 
@@ -69,6 +69,9 @@ impl<'a> Checker<'a> {
             body,
             span: state.span,
         };
+        if self.walk == Walk::Final {
+            self.pinned(&probe);
+        }
         match state.points.first() {
             Some(point) if point.kind().one_point_each() => {
                 state.points.into_iter().map(|p| hir::Probe { points: vec![p], ..probe.clone() }).collect()

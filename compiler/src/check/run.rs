@@ -3,9 +3,25 @@
 
 use std::collections::BTreeMap;
 
+use crate::attach::AttachPoint;
+
+/// What a run is for, which says whose probes run beside `begin` and `end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To trace: all but tests and benchmarks.
+    #[default]
+    Trace,
+    /// `--test`: the tests.
+    Test,
+    /// `--bench`: the benchmarks.
+    Bench,
+}
+
 /// What a run was started with.
 #[derive(Clone, Debug, Default)]
 pub struct RunConfig {
+    /// `--test`, `--bench`
+    pub purpose: Purpose,
     /// The process that `-p` names.
     pub pid: Option<u32>,
     /// The process that `-c` started: `cpid`.
@@ -22,6 +38,27 @@ pub struct RunConfig {
     pub options: BTreeMap<String, OptionValue>,
     /// Environment variables that set settings (`BPFTRACE_*`, `MEMQL_*`), by full name.
     pub environment: BTreeMap<String, String>,
+}
+
+impl Purpose {
+    /// Whether probes of this provider run.
+    pub(crate) fn wants_provider(self, name: &str) -> bool {
+        match (self, name) {
+            (_, "begin" | "end") => true,
+            (Purpose::Trace, name) => !matches!(name, "test" | "bench"),
+            (Purpose::Test, name) => name == "test",
+            (Purpose::Bench, name) => name == "bench",
+        }
+    }
+
+    /// Whether a run for this is about points of this kind.
+    pub(crate) fn is_about(self, point: &AttachPoint) -> bool {
+        match self {
+            Purpose::Trace => !matches!(point, AttachPoint::Test { .. } | AttachPoint::Bench { .. }),
+            Purpose::Test => matches!(point, AttachPoint::Test { .. }),
+            Purpose::Bench => matches!(point, AttachPoint::Bench { .. }),
+        }
+    }
 }
 
 /// The value of a script option.

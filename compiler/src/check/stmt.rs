@@ -6,6 +6,7 @@ use super::diagnostics::{maps, names, types, unsupported};
 use super::probe::Loop;
 use super::shape::Shape;
 use super::{Checker, constant};
+use crate::attach::AttachPoint;
 use crate::hir::{Expr, Stmt, StmtKind};
 use crate::types::{Agg, TupleField, Type};
 
@@ -57,10 +58,16 @@ impl Checker<'_> {
             AstStmt::Break => self.jump("break", StmtKind::Break, span),
             AstStmt::Continue => self.jump("continue", StmtKind::Continue, span),
             AstStmt::Return(value) => {
-                if let Some(value) = value {
-                    self.stored_value(value)?;
-                }
-                Some(StmtKind::Return)
+                let has_result =
+                    |p: &AttachPoint| matches!(p, AttachPoint::Test { .. } | AttachPoint::Bench { .. });
+                let is_trial = self.probe.points.first().is_some_and(has_result);
+                let value = match value {
+                    Some(value) if is_trial => Some(self.integer_argument(value, &Type::I64)?),
+                    // Nobody looks at what other probes return.
+                    Some(value) => self.stored_value(value).map(|_| None)?,
+                    None => None,
+                };
+                Some(StmtKind::Return(value))
             }
             AstStmt::Block(block) => Some(StmtKind::Block(self.block(block))),
             AstStmt::Report(report) => self.report_stmt(report),

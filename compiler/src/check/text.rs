@@ -127,7 +127,8 @@ impl Printer<'_> {
             StmtKind::Block(body) => return self.nested(depth, "block", body),
             StmtKind::Break => "break".to_owned(),
             StmtKind::Continue => "continue".to_owned(),
-            StmtKind::Return => "return".to_owned(),
+            StmtKind::Return(None) => "return".to_owned(),
+            StmtKind::Return(Some(value)) => format!("return {}", self.expr(value)),
             StmtKind::Printf { format, args } => self.formatted("printf", format, args),
             StmtKind::Tell { severity: Severity::Warning, format, args } => {
                 self.formatted("warnf", format, args)

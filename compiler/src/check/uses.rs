@@ -16,7 +16,7 @@ pub(crate) struct Uses {
     pub fields: BTreeSet<String>,
     /// `args` as a whole.
     pub all_fields: bool,
-    /// `arg0`, `arg1`... or `retval`.
+    /// `arg0`, `arg1`..., `retval` or `ctx`.
     pub typed_values: bool,
     /// `probe` or `func` in a place where the text itself is needed, as in a comparison.
     pub point_text: bool,
@@ -165,7 +165,7 @@ impl Uses {
     fn ident(&mut self, name: &str, kept: bool) {
         match super::functions::without_prefix(name) {
             "args" => self.all_fields = true,
-            "retval" => self.typed_values = true,
+            "retval" | "ctx" => self.typed_values = true,
             "probe" | "func" => {
                 self.point_text |= !kept;
                 self.user_addresses |= name == "func";

@@ -47,6 +47,8 @@ pub fn section_name(program: &Program) -> String {
         ProgramKind::Fexit => bound("fexit"),
         ProgramKind::Uprobe | ProgramKind::Usdt => "uprobe".to_owned(),
         ProgramKind::Uretprobe => "uretprobe".to_owned(),
+        ProgramKind::Iter => bound("iter"),
+        ProgramKind::Bench => "xdp".to_owned(),
     }
 }
 

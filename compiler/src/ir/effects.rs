@@ -31,6 +31,8 @@ pub enum Arg {
     Anything,
     /// An address that the helper reads with the kernel's care for faults: any but a user's.
     KernelAddr,
+    /// A kernel pointer typed by BTF.
+    TypedAddr,
     /// A user address that the helper reads with care for faults.
     UserAddr,
     /// A task, typed by BTF.
@@ -75,11 +77,13 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::SEND_SIGNAL | h::SEND_SIGNAL_THREAD | h::GET_SOCKET_COOKIE => &[Arg::Number],
         h::TRACE_PRINTK => &[Arg::Reads, Arg::Number, Arg::Anything, Arg::Anything, Arg::Anything],
         h::OVERRIDE_RETURN => &[Arg::Ctx, Arg::Number],
-        h::D_PATH => &[Arg::Number, Arg::Writes, Arg::Number],
+        h::D_PATH => &[Arg::TypedAddr, Arg::Writes, Arg::Number],
         h::PROBE_WRITE_USER => &[Arg::UserAddr, Arg::Reads, Arg::Number],
         h::PROBE_READ_USER | h::PROBE_READ_USER_STR => &[Arg::Writes, Arg::Number, Arg::UserAddr],
         h::PROBE_READ_KERNEL | h::PROBE_READ_KERNEL_STR => &[Arg::Writes, Arg::Number, Arg::KernelAddr],
         h::GET_NS_CURRENT_PID_TGID => &[Arg::Number, Arg::Number, Arg::Writes, Arg::Number],
+        h::SEQ_PRINTF => &[Arg::TypedAddr, Arg::Reads, Arg::Number, Arg::Reads, Arg::Number],
+        h::SEQ_WRITE => &[Arg::TypedAddr, Arg::Reads, Arg::Number],
         h::RINGBUF_OUTPUT => &[Arg::Map, Arg::Reads, Arg::Number, Arg::Number],
         h::RINGBUF_RESERVE => &[Arg::Map, Arg::Number, Arg::Number],
         h::RINGBUF_SUBMIT | h::RINGBUF_DISCARD => &[Arg::Record, Arg::Number],
@@ -106,6 +110,7 @@ impl Arg {
             Arg::Number => "a number",
             Arg::Anything => "a value",
             Arg::KernelAddr => "a kernel address",
+            Arg::TypedAddr => "a kernel pointer typed by BTF",
             Arg::UserAddr => "a user address",
             Arg::Task => "a kernel pointer typed by BTF",
             Arg::Record => "a ring buffer record",
@@ -126,6 +131,8 @@ impl Arg {
             Arg::Number => ty == Type::I64,
             Arg::Anything => true,
             Arg::KernelAddr => ty == Type::Kernel || ty.is_memory(),
+            // What is loaded from the context is a number here whatever the kernel verifier knows of it.
+            Arg::TypedAddr => matches!(ty, Type::Btf | Type::I64),
             Arg::UserAddr => ty == Type::User,
             Arg::Task => ty == Type::Btf,
             Arg::Record => ty == Type::Ring,

@@ -94,6 +94,8 @@ const PROGRAM_KINDS: &[(ProgramKind, &str)] = &[
     (ProgramKind::Uprobe, "uprobe"),
     (ProgramKind::Uretprobe, "uretprobe"),
     (ProgramKind::Usdt, "usdt"),
+    (ProgramKind::Iter, "iter"),
+    (ProgramKind::Bench, "bench"),
 ];
 
 /// Types by [`Type::name`].

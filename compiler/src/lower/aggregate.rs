@@ -27,7 +27,9 @@ fn exclusive(kind: ProgramKind) -> bool {
         | ProgramKind::Fexit
         | ProgramKind::Uprobe
         | ProgramKind::Uretprobe
-        | ProgramKind::Usdt => false,
+        | ProgramKind::Usdt
+        | ProgramKind::Iter
+        | ProgramKind::Bench => false,
     }
 }
 

@@ -5,6 +5,7 @@
 use cranelift_entity::SecondaryMap;
 use memql_grammar::ast::Span;
 
+use crate::attach::AttachPoint;
 use crate::helpers;
 use crate::hir::{Expr, MapId, Stmt, VarId};
 use crate::ir::{BinaryOp as IrOp, Cond, FuncRef, Type as IrType, Value, Width};
@@ -146,6 +147,11 @@ impl ProgramLowering<'_, '_> {
         self.after_callback(after);
     }
 
+    /// Whether somebody looks at what the program returns.
+    fn has_result(&self) -> bool {
+        self.points.iter().any(|point| matches!(point, AttachPoint::Test { .. } | AttachPoint::Bench { .. }))
+    }
+
     /// A callback that does nothing: for counting rounds.
     pub fn empty_callback(&mut self) -> FuncRef {
         let params = [IrType::MapObject, IrType::Map, IrType::Map, IrType::Stack];
@@ -174,8 +180,14 @@ impl ProgramLowering<'_, '_> {
         let leave = self.b.block();
         self.b.branch_int(Cond::Ne, returned, 0, leave, after);
         self.b.switch_to(leave);
-        let status = i64::from(self.in_callback);
-        self.b.ret(status);
+        if self.in_callback {
+            self.b.ret(1);
+        } else if self.has_result() {
+            let value = self.b.binary_int(IrOp::Lshr, returned, 1);
+            self.b.ret_value(value);
+        } else {
+            self.b.ret(0);
+        }
         self.b.switch_to(after);
     }
 }

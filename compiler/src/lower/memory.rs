@@ -7,6 +7,7 @@
 //! Strings are always padded with zeros up to their capacity, except in events: their reader stops
 //! at the NUL, so the padding is not worth writing.
 
+use crate::attach::ProgramKind;
 use crate::helpers;
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::ir::{BinaryOp as IrOp, Block, Cond, Type as IrType, Value, Width};
@@ -353,9 +354,11 @@ impl ProgramLowering<'_, '_> {
     /// Loads a scalar through a pointer.
     pub fn load(&mut self, addr: &Expr, offset: i64, bits: Option<(u8, u8)>, ty: &Type) -> Value {
         if let ExprKind::CtxAddr { offset: base } = addr.kind {
-            let ctx = self.ctx();
-            let value =
-                self.b.load(width(ty), bits.is_none() && ty.is_signed(), ctx, base as i32 + offset as i32);
+            let offset = base as i32 + offset as i32;
+            if let Some(pointer) = self.iterator_pointer(offset, ty) {
+                return pointer;
+            }
+            let value = self.context_load(offset, ty, bits.is_some());
             return self.bit_field(value, bits, ty);
         }
         let base = self.scalar(addr);
@@ -363,6 +366,17 @@ impl ProgramLowering<'_, '_> {
         let to = self.read_word(address, addr.space(), ty.size());
         let value = self.b.load(width(ty), bits.is_none() && ty.is_signed(), to, 0);
         self.bit_field(value, bits, ty)
+    }
+
+    /// Loads a scalar out of the context. Of a perf event's the kernel gives whole words only.
+    fn context_load(&mut self, offset: i32, ty: &Type, bit_field: bool) -> Value {
+        let ctx = self.ctx();
+        if self.kind != ProgramKind::PerfEvent || width(ty) == Width::W64 {
+            return self.b.load(width(ty), !bit_field && ty.is_signed(), ctx, offset);
+        }
+        let word = self.b.load(Width::W64, false, ctx, offset & !7);
+        let shifted = self.b.binary_int(IrOp::Lshr, word, i64::from(offset & 7) * 8);
+        self.extend(shifted, ty)
     }
 
     /// Reads up to 8 bytes into a slot; gives the slot's address.
@@ -382,6 +396,9 @@ impl ProgramLowering<'_, '_> {
 
     /// Reads a string, struct or array through a pointer.
     fn read_memory(&mut self, addr: &Expr, offset: i64, ty: &Type, to: Place) {
+        if let (ProgramKind::PerfEvent, ExprKind::CtxAddr { offset: base }) = (self.kind, &addr.kind) {
+            return self.copy_perf_context(*base as i32 + offset as i32, ty.size(), to);
+        }
         let base = self.scalar(addr);
         let address = self.b.offset_int(base, offset);
         let size = ty.size();
@@ -392,6 +409,19 @@ impl ProgramLowering<'_, '_> {
             let dest = self.b.offset_int(to.ptr, i64::from(to.off));
             let length = self.b.int(i64::from(size));
             self.probe_read(false, addr.space(), dest, length, address);
+        }
+    }
+
+    /// Copies a part of a perf event's context, which is not in memory as programs see it.
+    fn copy_perf_context(&mut self, offset: i32, size: u32, to: Place) {
+        let byte = Type::Int { bits: 8, signed: false };
+        let mut at = 0;
+        while at < size as i32 {
+            let whole = (offset + at) % 8 == 0 && size as i32 - at >= 8 && to.part(at as u32).align == 8;
+            let ty = if whole { &Type::U64 } else { &byte };
+            let value = self.context_load(offset + at, ty, false);
+            self.b.store(width(ty), to.ptr, to.off + at, value);
+            at += ty.size() as i32;
         }
     }
 
@@ -414,7 +444,7 @@ impl ProgramLowering<'_, '_> {
     }
 
     /// The smaller of a value (unsigned) and a bound, such that the kernel verifier sees the bound.
-    fn at_most(&mut self, value: Value, bound: i64) -> Value {
+    pub fn at_most(&mut self, value: Value, bound: i64) -> Value {
         let (after, result) = self.b.block_with(IrType::I64);
         let (large, small) = (self.b.block(), self.b.block());
         self.b.branch_int(Cond::Ugt, value, bound, large, small);

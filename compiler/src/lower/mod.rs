@@ -13,6 +13,7 @@
 //! expr       scalars           memory     strings, tuples, structs: values in memory
 //! builtin    pid, comm, ...    stack      kstack, ustack    unwind    dw_ustack: frames by unwind tables
 //! map        plain maps        aggregate  count, sum, hist, ...
+//! iter       iterators: the object, and the reader's progress
 //! event      printf and the other events, in the ring buffer
 //! health     counters of what is lost
 //! ```
@@ -34,11 +35,13 @@ mod event;
 mod expr;
 mod frame;
 mod health;
+mod iter;
 mod loops;
 mod map;
 mod memory;
 mod probe;
 mod scan;
+mod seq_printf;
 mod stack;
 mod stmt;
 mod strings;
@@ -325,6 +328,7 @@ fn readable_name(prefix: &str, point: &crate::attach::AttachPoint) -> String {
         P::Usdt { name, .. } => name,
         P::Watchpoint { .. } => "watchpoint",
         P::Software { event, .. } | P::Hardware { event, .. } => event,
+        P::Iter { name, .. } | P::Test { name } | P::Bench { name } => name,
     };
     let what: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     format!("{prefix}_{what}").chars().take(15).collect()

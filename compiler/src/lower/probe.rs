@@ -37,6 +37,8 @@ pub(super) struct ProgramLowering<'l, 'a> {
     pub unwind_step: Option<FuncRef>,
     /// The frame's slot in the entry.
     pub frame_slot: Option<Slot>,
+    /// Of an iterator: the pointers of its context, by offset, in the entry.
+    pub iterator_pointers: BTreeMap<i32, Value>,
 }
 
 /// Where `break` and `continue` go.
@@ -78,6 +80,7 @@ pub(super) fn lower_program(
         scans: BTreeMap::new(),
         unwind_step: None,
         frame_slot: None,
+        iterator_pointers: BTreeMap::new(),
     };
     p.prologue();
     p.stmts(&probe.body);
@@ -89,7 +92,9 @@ pub(super) fn lower_program(
 
 impl ProgramLowering<'_, '_> {
     fn prologue(&mut self) {
-        if self.kind != ProgramKind::TestRun
+        if self.kind == ProgramKind::Iter {
+            self.iterator_prologue();
+        } else if !matches!(self.kind, ProgramKind::TestRun | ProgramKind::Bench)
             && let Some(pid) = self.lowering.config.pid
         {
             let tgid = self.tgid();
@@ -190,6 +195,7 @@ pub(super) fn load_target(point: &AttachPoint) -> Option<String> {
     match point {
         AttachPoint::RawTracepoint { name, .. } => Some(name.clone()),
         AttachPoint::Fentry { function, .. } => Some(function.clone()),
+        AttachPoint::Iter { name, .. } => Some(name.clone()),
         _ => None,
     }
 }

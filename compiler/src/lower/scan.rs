@@ -50,8 +50,12 @@ impl ProgramLowering<'_, '_> {
 
     /// Length of a string in memory: the index of its NUL.
     pub fn string_length(&mut self, e: &Expr) -> Value {
-        let capacity = e.ty.size();
         let place = self.place(e);
+        self.length_at(place, e.ty.size())
+    }
+
+    /// How many bytes of text are at a place of this capacity.
+    pub fn length_at(&mut self, place: Place, capacity: u32) -> Value {
         if self.has_functions() {
             return self.scan(place, Scan { capacity, text: None });
         }

@@ -1,7 +1,7 @@
 //! Statements.
 
 use crate::hir::{Stmt, StmtKind};
-use crate::ir::Width;
+use crate::ir::{BinaryOp, Value, Width};
 use crate::lower::frame;
 use crate::lower::memory::Place;
 use crate::lower::probe::{Loop, ProgramLowering};
@@ -60,12 +60,18 @@ impl ProgramLowering<'_, '_> {
                 Some(Loop::Callback) => self.b.ret(0),
                 None => unreachable!("internal error: `continue` outside of a loop"),
             },
-            StmtKind::Return => self.leave_probe(),
+            StmtKind::Return(value) => {
+                let value = value.as_ref().map(|value| self.scalar(value));
+                self.leave_probe(value);
+            }
             StmtKind::Block(body) => self.stmts(body),
+            // Of a pinned iterator, memql is not there to end anything.
+            StmtKind::Exit(_) if self.is_pinned() => self.leave_probe(None),
             StmtKind::Exit(_) => {
                 self.event(&stmt.kind);
-                self.leave_probe();
+                self.leave_probe(None);
             }
+            StmtKind::Printf { format, args } if self.is_pinned() => self.seq_printf(format, args),
             StmtKind::Printf { .. }
             | StmtKind::Print(_)
             | StmtKind::PrintMap { .. }
@@ -81,15 +87,23 @@ impl ProgramLowering<'_, '_> {
         }
     }
 
-    /// Ends the probe, from inside loop callbacks too.
-    pub fn leave_probe(&mut self) {
+    /// Ends the probe, from inside loop callbacks too. What a test or benchmark returns are 32 bits; those of a callback are
+    /// kept in front of the bit that says that it has left the probe.
+    pub fn leave_probe(&mut self, value: Option<Value>) {
         if self.in_callback {
             let base = self.frame_base();
-            let one = self.b.int(1);
-            self.b.store(Width::W64, base, frame::RETURNED_OFFSET, one);
+            let returned = match value {
+                Some(value) => {
+                    let shifted = self.b.binary_int(BinaryOp::Shl, value, 1);
+                    self.b.binary_int(BinaryOp::Or, shifted, 1)
+                }
+                None => self.b.int(1),
+            };
+            self.b.store(Width::W64, base, frame::RETURNED_OFFSET, returned);
             self.b.ret(1);
         } else {
-            self.b.ret(0);
+            let value = value.unwrap_or_else(|| self.b.int(0));
+            self.b.ret_value(value);
         }
     }
 }

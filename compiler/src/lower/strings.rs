@@ -167,11 +167,17 @@ impl ProgramLowering<'_, '_> {
 
     /// The path of the `struct path` at an address; empty where the kernel gives none.
     pub fn path(&mut self, address: &Expr, size: u32, to: Place) {
-        let address = self.scalar(address);
         self.b.mem_zero(to.ptr, to.off, size);
+        let nothing = self.b.block();
+        let address = match self.typed_address(address, nothing) {
+            Some(address) => address,
+            None => self.scalar(address),
+        };
         let dest = self.b.offset_int(to.ptr, i64::from(to.off));
         let length = self.b.int(i64::from(size));
         self.b.call(helpers::D_PATH, &[address, dest, length]);
+        self.b.jump(nothing, &[]);
+        self.b.switch_to(nothing);
     }
 }
 

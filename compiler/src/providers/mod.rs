@@ -9,6 +9,7 @@
 
 mod fentry;
 pub mod glob;
+pub(crate) mod iter;
 mod kprobe;
 mod numbers;
 pub mod perf_events;
@@ -217,15 +218,37 @@ pub const PROVIDERS: &[Provider] = &[
         kind: ProgramKind::PerfEvent,
         expand: watchpoint::expand,
     },
+    Provider {
+        name: "iter",
+        short: Some("it"),
+        aliases: &[],
+        syntax: &["iter:NAME", "iter:NAME:FILE"],
+        doc: "for each of the kernel's objects of a kind (`task`, `task_vma`, `bpf_map`...), once; with a file, whenever that is read",
+        kind: ProgramKind::Iter,
+        expand: iter::expand,
+    },
+    Provider {
+        name: "test",
+        short: None,
+        aliases: &[],
+        syntax: &["test:NAME"],
+        doc: "once, under `--test`: passes if it returns 0, without `exit` of another code and without `errorf`",
+        kind: ProgramKind::TestRun,
+        expand: special::test,
+    },
+    Provider {
+        name: "bench",
+        short: None,
+        aliases: &[],
+        syntax: &["bench:NAME"],
+        doc: "many times over, under `--bench`, and timed",
+        kind: ProgramKind::Bench,
+        expand: special::bench,
+    },
 ];
 
 /// Providers of the language that are not here: names, and what to use instead.
-const LACKING: &[(&[&str], &str)] = &[
-    (&["asyncwatchpoint", "aw"], "use `watchpoint:ADDRESS:LENGTH:MODE`"),
-    (&["iter", "it"], "use `interval` with maps that other probes fill"),
-    (&["bench"], "use `begin` with `nsecs` before and after"),
-    (&["test"], "use `begin`"),
-];
+const LACKING: &[(&[&str], &str)] = &[(&["asyncwatchpoint", "aw"], "use `watchpoint:ADDRESS:LENGTH:MODE`")];
 
 /// Why an attach point does not expand. `part` counts the parts of the attach point as written, the
 /// provider being part 0.

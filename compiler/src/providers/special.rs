@@ -1,4 +1,4 @@
-//! `begin`, `end` and `self`: events of memql's own run; and `none`, which never happens.
+//! `begin`, `end`, `self`, `test` and `bench`: events of memql's own run; and `none`, which never happens.
 
 use super::{ExpandError, Parts};
 use crate::attach::AttachPoint;
@@ -26,6 +26,23 @@ fn alone(parts: &Parts<'_>, points: Vec<AttachPoint>) -> Result<Vec<AttachPoint>
     match parts.texts {
         [] | [""] => Ok(points),
         _ => Err(parts.malformed(1, format!("nothing can follow `{}`", parts.provider.name))),
+    }
+}
+
+pub(super) fn test(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
+    Ok(vec![AttachPoint::Test { name: own_name(parts)? }])
+}
+
+pub(super) fn bench(parts: &Parts<'_>, _: &dyn Target) -> Result<Vec<AttachPoint>, ExpandError> {
+    Ok(vec![AttachPoint::Bench { name: own_name(parts)? }])
+}
+
+/// The name that a script gives a test or a benchmark.
+fn own_name(parts: &Parts<'_>) -> Result<String, ExpandError> {
+    match parts.texts {
+        [] | [""] => Err(parts.malformed(1, format!("a `{}` needs a name", parts.provider.name))),
+        [name] => Ok((*name).to_owned()),
+        _ => Err(parts.wrong_count()),
     }
 }
 

@@ -20,6 +20,13 @@ fn target() -> Frozen {
     let event = b.ptr(event);
     b.typedef("btf_trace_mark_victim", event);
     b.typedef("btf_trace_mark_all", event);
+    for name in ["task", "task_vma"] {
+        b.structure(&format!("bpf_iter__{name}"), 16, &[("meta", void, 0, 0), ("task", void, 64, 0)]);
+        let proto = b.proto(int, &[("meta", void), ("task", void)]);
+        b.function(&format!("bpf_iter_{name}"), proto);
+    }
+    // What only tells the kernel verifier something.
+    b.structure("bpf_iter__task__safe_trusted", 16, &[("meta", void, 0, 0)]);
     let libc = UserFile { path: "/proc/7/root/lib/libc.so.6".into(), shown_path: "/lib/libc.so.6".into() };
     let functions = [("__libc_malloc", 0x500), ("calloc", 0x600), ("malloc", 0x500), ("mallinfo", 0x700)];
     let tracepoints = [("oom", "mark_victim"), ("oom", "wake_reaper"), ("vmscan", "mm_vmscan_wakeup")];
@@ -225,6 +232,29 @@ fn missing_tracepoints_get_the_part_and_what_is_close() {
         ["malformed 1: `tracepoint` does not take one part after its name"]
     );
     assert_eq!(expanded("tracepoint:..:x/y"), ["malformed 2: `x/y` is not the name of a tracepoint"]);
+}
+
+#[test]
+fn iterators_are_those_of_btf() {
+    assert_eq!(expanded("it:task_vma"), ["iter:task_vma"]);
+    assert_eq!(expanded("iter:*"), ["iter:task", "iter:task_vma"]);
+    assert_eq!(expanded("iter:task:list"), ["iter:task:list"]);
+    assert_eq!(expanded("iter:task:/sys/fs/bpf/x"), ["iter:task:/sys/fs/bpf/x"]);
+    assert_eq!(
+        expanded("iter:task_vm"),
+        ["not found 1: this kernel has no iterator `task_vm`; iter:task_vma"]
+    );
+    assert!(expanded("iter")[0].starts_with("malformed"));
+    assert!(expanded("iter:task*:list")[0].starts_with("malformed"));
+}
+
+#[test]
+fn tests_and_benchmarks_have_names() {
+    assert_eq!(expanded("test:adds_up"), ["test:adds_up"]);
+    assert_eq!(expanded("bench:count"), ["bench:count"]);
+    for text in ["test", "test:", "bench", "bench:a:b"] {
+        assert!(expanded(text)[0].starts_with("malformed"), "{text}");
+    }
 }
 
 #[test]

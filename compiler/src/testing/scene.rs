@@ -160,7 +160,8 @@ impl<'k> Scene<'k> {
         (self.world.task.ns_pid, self.world.task.ns_tid) = (self.world.task.pid, self.world.task.tid);
         let args = args.map(record).transpose()?.unwrap_or_default();
         match point.kind() {
-            ProgramKind::TestRun => {
+            // Of a test's kernel, no iterator is known; benchmarks are run under `--bench` only.
+            ProgramKind::TestRun | ProgramKind::Iter | ProgramKind::Bench => {
                 self.no_more(point, &rest, &[])?;
                 Ok(Vec::new())
             }

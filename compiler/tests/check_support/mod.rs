@@ -155,5 +155,33 @@ fn types() -> Btf {
         b.proto(0, &[("__data", data), ("preempt", boolean), ("prev", task_ptr), ("next", task_ptr)]);
     let traced = b.ptr(traced);
     b.typedef("btf_trace_sched_switch", traced);
+    let meta = b.structure("bpf_iter_meta", 24, &[("session_id", long, 64, 0), ("seq_num", long, 128, 0)]);
+    let meta = b.ptr(meta);
+    let path = b.structure("path", 16, &[("mnt", data, 0, 0), ("dentry", data, 64, 0)]);
+    let file = b.structure("file", 32, &[("f_flags", unsigned, 0, 0), ("f_path", path, 64, 0)]);
+    let file = b.ptr(file);
+    let area = [("vm_start", long, 0, 0), ("vm_end", long, 64, 0), ("vm_file", file, 128, 0)];
+    let area = b.structure("vm_area_struct", 24, &area);
+    let area = b.ptr(area);
+    iterator(&mut b, "task", &[("meta", meta), ("task", task_ptr)]);
+    iterator(&mut b, "task_file", &[("meta", meta), ("task", task_ptr), ("fd", unsigned), ("file", file)]);
+    iterator(&mut b, "task_vma", &[("meta", meta), ("task", task_ptr), ("vma", area)]);
+    let regs = b.structure(
+        "pt_regs",
+        168,
+        &[("di", long, 14 * 64, 0), ("ip", long, 16 * 64, 0), ("cs", unsigned, 17 * 64, 0)],
+    );
+    let event = [("regs", regs, 0, 0), ("sample_period", long, 168 * 8, 0), ("addr", long, 176 * 8, 0)];
+    b.structure("bpf_perf_event_data", 184, &event);
     b.btf()
+}
+
+/// An iterator: the struct of its context, whose members are at multiples of eight bytes, and the function that its
+/// programs are bound to.
+fn iterator(b: &mut fixture::Builder, name: &str, members: &[(&str, u32)]) {
+    let int = b.int("int", 4, true);
+    let placed = members.iter().zip((0..).step_by(64)).map(|((name, ty), at)| (*name, *ty, at, 0));
+    b.structure(&format!("bpf_iter__{name}"), members.len() as u32 * 8, &placed.collect::<Vec<_>>());
+    let function = b.proto(int, members);
+    b.function(&format!("bpf_iter_{name}"), function);
 }

@@ -12,6 +12,8 @@ use std::ptr;
 
 use libbpf_rs::libbpf_sys as sys;
 
+use super::iterator::Visits;
+
 /// What attaching asks of the kernel.
 pub trait Kernel: Sync {
     /// A perf event on a process (`pid` above 0, on any CPU) or a CPU (`cpu`, of any process).
@@ -49,6 +51,12 @@ pub trait Kernel: Sync {
     /// # Errors
     /// The system call's errno.
     fn link_tracing(&self, program: BorrowedFd<'_>, tracing: Tracing) -> io::Result<OwnedFd>;
+
+    /// Lets a program be run by reading a file of the link's.
+    ///
+    /// # Errors
+    /// The system call's errno.
+    fn link_iterator(&self, program: BorrowedFd<'_>, visits: Visits) -> io::Result<OwnedFd>;
 }
 
 /// Where a perf event counts.
@@ -238,6 +246,20 @@ impl Kernel for Running {
         };
         // Where the kernel has no such links yet (before 5.19), libbpf opens a raw tracepoint instead.
         link(program, 0, attach_type, &link_options())
+    }
+
+    fn link_iterator(&self, program: BorrowedFd<'_>, visits: Visits) -> io::Result<OwnedFd> {
+        // SAFETY: all-zero is a valid value of each of its members.
+        let mut which: sys::bpf_iter_link_info = unsafe { mem::zeroed() };
+        let mut options = link_options();
+        match visits {
+            Visits::All => return link(program, 0, sys::BPF_TRACE_ITER, &options),
+            Visits::Process(pid) => which.task.pid = pid,
+            Visits::ControlGroups => which.cgroup.order = sys::BPF_CGROUP_ITER_DESCENDANTS_PRE,
+        }
+        options.iter_info = &mut which;
+        options.iter_info_len = mem::size_of_val(&which) as u32;
+        link(program, 0, sys::BPF_TRACE_ITER, &options)
     }
 }
 

@@ -7,6 +7,7 @@
 //!                      UprobeMulti      one link per file      (halved around bad points)
 //!                      KprobeMulti      one link
 //!                      Tracing          one link
+//!                      Iterator         one link, whose file memql reads
 //!                      PerfEvent        a perf event and a link per point (and CPU), in parallel
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! warning or nothing, as the script's `missing_probes` says.
 
 mod halves;
+mod iterator;
 mod kernel;
 mod kprobe;
 mod limits;
@@ -47,6 +49,7 @@ use crate::load::Loaded;
 use crate::remedies;
 use crate::signals;
 use crate::target::archive;
+use iterator::Visits;
 use kernel::{Kernel, PerfEvent, Place};
 use links::Links;
 use pmu::Pmu;
@@ -123,7 +126,13 @@ fn fds_needed(programs: &[ProgramPlan], loaded: &Loaded) -> u64 {
             2 * cpus * program.points.len() as u64
         }
         Some(LinkStyle::PerfEvent) => 2 * program.points.len() as u64,
-        Some(LinkStyle::TestRun | LinkStyle::KprobeMulti | LinkStyle::UprobeMulti | LinkStyle::Tracing)
+        Some(
+            LinkStyle::TestRun
+            | LinkStyle::KprobeMulti
+            | LinkStyle::UprobeMulti
+            | LinkStyle::Tracing
+            | LinkStyle::Iterator,
+        )
         | None => 1,
     };
     programs.iter().enumerate().map(of_program).sum()
@@ -250,6 +259,7 @@ impl<'a> Attaching<'a> {
                 self.finish_wave()?;
                 self.tracing(index, program, fd)?;
             }
+            LinkStyle::Iterator => self.iterator(index, program, fd)?,
         }
         Ok(())
     }
@@ -325,6 +335,9 @@ impl<'a> Attaching<'a> {
             | AttachPoint::SelfSignal { .. }
             | AttachPoint::Interval { .. }
             | AttachPoint::RawTracepoint { .. }
+            | AttachPoint::Iter { .. }
+            | AttachPoint::Test { .. }
+            | AttachPoint::Bench { .. }
             | AttachPoint::Fentry { .. } => Err(RunError::internal(format!("`{point}` has no perf event"))),
         }
     }
@@ -457,6 +470,21 @@ impl<'a> Attaching<'a> {
         }
     }
 
+    fn iterator(&mut self, index: usize, program: &ProgramPlan, fd: BorrowedFd<'_>) -> Result<(), RunError> {
+        let [(point @ AttachPoint::Iter { name, of_tasks, pin: _ }, _)] = program.points.as_slice() else {
+            return Err(RunError::internal(format!("program `{}` is no iterator", program.name)));
+        };
+        let visits = Visits::of(name, *of_tasks, self.situation.pid);
+        match self.kernel.link_iterator(fd, visits) {
+            Ok(link) => {
+                self.points += 1;
+                self.links.push(Link { program: index, points: 1, fds: vec![link] });
+                Ok(())
+            }
+            Err(error) => self.missed(point, cannot_attach(point, &error)),
+        }
+    }
+
     /// Counts a point that was attached; of a static probe's locations, one.
     fn count(&mut self, point: &AttachPoint) {
         let new = match point {
@@ -571,10 +599,13 @@ fn remedy(point: &AttachPoint, errno: i32) -> Option<&'static str> {
         AttachPoint::Profile { .. } | AttachPoint::Software { .. } => sampling::remedy(errno, false),
         AttachPoint::Hardware { .. } => sampling::remedy(errno, true),
         AttachPoint::Watchpoint { .. } => watchpoint::remedy(errno),
+        AttachPoint::Iter { .. } => iterator::remedy(errno),
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }
-        | AttachPoint::Interval { .. } => None,
+        | AttachPoint::Interval { .. }
+        | AttachPoint::Test { .. }
+        | AttachPoint::Bench { .. } => None,
     };
     of_kind.or(of_all)
 }

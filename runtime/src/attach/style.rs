@@ -17,6 +17,8 @@ pub enum LinkStyle {
     UprobeMulti,
     /// By the BTF id that the program was loaded for.
     Tracing,
+    /// The same, and memql reads the link's file.
+    Iterator,
 }
 
 impl LinkStyle {
@@ -26,9 +28,10 @@ impl LinkStyle {
     /// A single uprobe is better off in a multi link: it is attached and closed about a hundred times as fast.
     pub fn of(program: &ProgramPlan, features: &Features) -> LinkStyle {
         match program.kind {
-            ProgramKind::TestRun => LinkStyle::TestRun,
+            ProgramKind::TestRun | ProgramKind::Bench => LinkStyle::TestRun,
             ProgramKind::PerfEvent | ProgramKind::Tracepoint => LinkStyle::PerfEvent,
             ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit => LinkStyle::Tracing,
+            ProgramKind::Iter => LinkStyle::Iterator,
             ProgramKind::Kprobe | ProgramKind::Kretprobe => {
                 let many = program.points.len() > 1
                     && program.points.iter().all(|(point, _)| is_plain_function(point));
@@ -52,6 +55,7 @@ impl LinkStyle {
             LinkStyle::KprobeMulti => "kprobe_multi",
             LinkStyle::UprobeMulti => "uprobe_multi",
             LinkStyle::Tracing => "tracing",
+            LinkStyle::Iterator => "iterator",
         }
     }
 }
@@ -78,6 +82,8 @@ pub fn attach_in_reverse(kind: ProgramKind) -> bool {
         | ProgramKind::PerfEvent
         | ProgramKind::Tracepoint
         | ProgramKind::RawTracepoint
-        | ProgramKind::Kretprobe => false,
+        | ProgramKind::Kretprobe
+        | ProgramKind::Iter
+        | ProgramKind::Bench => false,
     }
 }

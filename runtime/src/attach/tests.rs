@@ -65,6 +65,10 @@ impl Kernel for Scripted {
     fn link_tracing(&self, _program: BorrowedFd<'_>, tracing: Tracing) -> io::Result<OwnedFd> {
         self.answer(format!("tracing {tracing:?}"))
     }
+
+    fn link_iterator(&self, _program: BorrowedFd<'_>, visits: Visits) -> io::Result<OwnedFd> {
+        self.answer(format!("iterator {visits:?}"))
+    }
 }
 
 /// Programs that are all loaded, each with the style given.
@@ -184,6 +188,26 @@ fn breakpoints_go_everywhere_where_the_kernel_takes_the_number_for_a_thread() {
     let case = Case { pid: Some(7), ..Case::refusing(&[("uprobes / ", libc::EBADF)]) };
     case.attach(vec![program(LinkStyle::UprobeMulti, vec![uprobe("/a", "f", 1)])]).unwrap();
     assert_eq!(case.kernel.calls().last().unwrap(), "uprobes /a [1] cookies None pid 0");
+}
+
+#[test]
+fn iterators_over_tasks_visit_one_process_and_others_are_told_an_order_where_they_want_one() {
+    let case = Case { pid: Some(7), ..Case::default() };
+    let iterator = |name: &str, of_tasks| {
+        let point = AttachPoint::Iter { name: name.into(), pin: None, of_tasks };
+        program(LinkStyle::Iterator, vec![point])
+    };
+    let programs = vec![iterator("task_vma", true), iterator("bpf_map", false), iterator("cgroup", false)];
+    assert_eq!(case.attach(programs).unwrap().points(), 3);
+    assert_eq!(case.kernel.calls(), ["iterator Process(7)", "iterator All", "iterator ControlGroups"]);
+}
+
+#[test]
+fn a_kernel_whose_iterators_visit_all_processes_is_named_with_what_to_write() {
+    let case = Case { pid: Some(7), ..Case::refusing(&[("iterator", libc::E2BIG)]) };
+    let point = AttachPoint::Iter { name: "task".into(), pin: None, of_tasks: true };
+    let error = case.attach(vec![program(LinkStyle::Iterator, vec![point])]).unwrap_err();
+    assert!(error.to_string().contains("ctx.task.tgid == 42"), "{error}");
 }
 
 #[test]

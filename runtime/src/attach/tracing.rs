@@ -18,7 +18,9 @@ pub fn loaded_for(kind: ProgramKind) -> Option<Tracing> {
         | ProgramKind::Kretprobe
         | ProgramKind::Uprobe
         | ProgramKind::Uretprobe
-        | ProgramKind::Usdt => None,
+        | ProgramKind::Usdt
+        | ProgramKind::Iter
+        | ProgramKind::Bench => None,
     }
 }
 

@@ -25,6 +25,10 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         AttachPoint::Uprobe { path, file_offset, offset: 0, ret: false, .. } => {
             Ok(target.user_signature(path, *file_offset)?.as_ref().map(parameters).unwrap_or_default())
         }
+        AttachPoint::Iter { name, .. } => {
+            let btf = target.btf()?;
+            Ok(typed(btf, btf.iterator_members(name)))
+        }
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }
@@ -35,7 +39,9 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
         | AttachPoint::Usdt { .. }
         | AttachPoint::Watchpoint { .. }
         | AttachPoint::Software { .. }
-        | AttachPoint::Hardware { .. } => Ok(Vec::new()),
+        | AttachPoint::Hardware { .. }
+        | AttachPoint::Test { .. }
+        | AttachPoint::Bench { .. } => Ok(Vec::new()),
     }
 }
 

@@ -46,7 +46,7 @@ pub fn of(
             [category] if !is_pattern(category) => expanded(provider, &[category.clone(), all], target),
             _ => expanded(provider, parts, target),
         },
-        "rawtracepoint" | "kprobe" | "kretprobe" | "fentry" | "fexit" if parts.is_empty() => {
+        "rawtracepoint" | "kprobe" | "kretprobe" | "fentry" | "fexit" | "iter" if parts.is_empty() => {
             expanded(provider, &[all], target)
         }
         _ => expanded(provider, parts, target),

@@ -180,7 +180,8 @@ fn what_cannot_be_told_is_said_and_the_rest_is_listed() {
         left_out,
         [
             "`rawtracepoint` is left out: this kernel has no BTF",
-            "`fentry` is left out: this kernel has no fentry and fexit"
+            "`fentry` is left out: this kernel has no fentry and fexit",
+            "`iter` is left out: this kernel has no BTF"
         ]
     );
     let no_types = Frozen { btf: None, ..super::tests::target() };

@@ -146,7 +146,7 @@ fn attach_type(style: LinkStyle) -> Option<ProgramAttachType> {
     match style {
         LinkStyle::KprobeMulti => Some(ProgramAttachType::KprobeMulti),
         LinkStyle::UprobeMulti => Some(ProgramAttachType::TraceUprobeMulti),
-        LinkStyle::TestRun | LinkStyle::PerfEvent | LinkStyle::Tracing => None,
+        LinkStyle::TestRun | LinkStyle::PerfEvent | LinkStyle::Tracing | LinkStyle::Iterator => None,
     }
 }
 

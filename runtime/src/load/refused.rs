@@ -39,7 +39,7 @@ fn refused_program(error: &io::Error, plan: &Plan, rejection: Rejection, remedie
         (Some((Cause::TooMuch, help)), _) => {
             RunError::plain(format!("the kernel gives up checking the program of `{probe}`")).help(help)
         }
-        (Some((Cause::Kernel, help)), _) => RunError::plain(verifier).help(help),
+        (Some((Cause::Kernel | Cause::Script, help)), _) => RunError::plain(verifier).help(help),
         (Some((Cause::Helper, help)), _) => {
             let locked = remedies.locked_down_for_reading();
             RunError::plain(verifier).help(locked.unwrap_or_else(|| help.into()))

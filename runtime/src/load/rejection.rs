@@ -119,6 +119,8 @@ fn instruction(line: &str) -> String {
 pub enum Cause {
     /// The script asks for more than the verifier looks at.
     TooMuch,
+    /// The script asks for it in a way that the verifier cannot follow.
+    Script,
     /// The kernel, as it is configured.
     Kernel,
     /// The kernel keeps a helper from programs, as it is configured or locked down.
@@ -154,6 +156,11 @@ pub const KNOWN: &[Known] = &[
     },
     Known { words: "non-JITed programs", cause: Cause::Kernel, help: JIT },
     Known { words: "JIT does not support", cause: Cause::Kernel, help: JIT },
+    Known {
+        words: "expected=ptr_, trusted_ptr_, rcu_ptr_",
+        cause: Cause::Script,
+        help: "a helper such as that of `path()` wants what the probe is handed, not a copy of it: write it out, as in `path(ctx.file.f_path)`, without a variable",
+    },
     Known {
         words: "unknown func",
         cause: Cause::Helper,

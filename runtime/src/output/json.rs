@@ -10,6 +10,7 @@ use super::escape::push_json_string;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::text::{push_number, push_pointer};
+use super::trials::{Benched, Tested};
 use super::{Histogram, OutputError, TimeSeries, Value, time};
 use crate::health::Lost;
 use crate::symbols::{Frame, Stack};
@@ -121,6 +122,32 @@ impl Messages for JsonMessages {
             "{{\"type\": \"attached_probes\", \"count\": {probes}, \"data\": {{\"probes\": {probes}}}}}\n"
         );
         out.extend_from_slice(line.as_bytes());
+    }
+
+    fn pinned(&self, out: &mut Vec<u8>, path: &str) {
+        push_head(out, "pinned");
+        push_json_string(out, path.as_bytes());
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn tested(&self, out: &mut Vec<u8>, tested: &Tested<'_>) {
+        let Tested { name, passed, took, output } = tested;
+        push_head(out, "test_result");
+        out.push(b'{');
+        push_json_string(out, name.as_bytes());
+        let values = format!(": {{\"duration\": {}, \"passed\": {passed}, \"output\": ", took.as_nanos());
+        out.extend_from_slice(values.as_bytes());
+        push_json_string(out, output);
+        out.extend_from_slice(b"}}}\n");
+    }
+
+    fn benched(&self, out: &mut Vec<u8>, _names: &[&str], benched: &Benched<'_>) {
+        let Benched { name, average, runs } = benched;
+        push_head(out, "benchmark_result");
+        out.push(b'{');
+        push_json_string(out, name.as_bytes());
+        let values = format!(": {{\"average\": {}, \"iters\": {runs}}}}}}}\n", average.as_nanos());
+        out.extend_from_slice(values.as_bytes());
     }
 
     fn lost_events(&self, out: &mut Vec<u8>, _errors: &mut Vec<u8>, lost: u64) {

@@ -4,7 +4,7 @@ use memql_compiler::plan::{Place, Severity};
 use memql_compiler::types::{Agg, Type};
 
 use super::report::Table;
-use super::{OutputError, Value};
+use super::{Benched, OutputError, Tested, Value};
 use crate::health::Lost;
 
 /// What kind of map is printed: the JSON message's type.
@@ -73,6 +73,18 @@ pub(super) trait Messages {
     fn report(&self, out: &mut Vec<u8>, table: &Table<'_>) -> Result<(), OutputError>;
     /// Everything is attached; `errors` is what goes to stderr.
     fn attached(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, probes: u64);
+    /// An iterator was pinned to this file.
+    fn pinned(&self, out: &mut Vec<u8>, path: &str);
+    /// So many tests are going to be run.
+    fn before_tests(&self, _out: &mut Vec<u8>, _count: usize) {}
+    /// How a test ended.
+    fn tested(&self, out: &mut Vec<u8>, tested: &Tested<'_>);
+    /// All were run; the names of those that failed.
+    fn after_tests(&self, _out: &mut Vec<u8>, _count: usize, _failed: &[&str]) {}
+    /// Benchmarks of these names are going to be run.
+    fn before_benches(&self, _out: &mut Vec<u8>, _names: &[&str]) {}
+    /// What a benchmark took; `names` are those of all.
+    fn benched(&self, out: &mut Vec<u8>, names: &[&str], benched: &Benched<'_>);
     /// Events were lost.
     fn lost_events(&self, out: &mut Vec<u8>, errors: &mut Vec<u8>, lost: u64);
     /// What was lost in all, if anything; `errors` is told elsewhere.

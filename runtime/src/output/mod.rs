@@ -29,6 +29,7 @@ mod series;
 mod sink;
 mod text;
 mod time;
+mod trials;
 mod user_symbols;
 mod value;
 
@@ -38,6 +39,7 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use memql_compiler::plan::{Arg, EVENT_HEADER_BYTES, EventPlan, Format, MapPlan, Plan};
@@ -57,6 +59,7 @@ pub use outside::{Outside, System};
 pub use series::TimeSeries;
 pub use sink::{Buffering, Sink, create_output};
 pub use time::Clocks;
+pub use trials::{Benched, Captured, Tested};
 pub use value::Value;
 
 /// The output format: `-f`.
@@ -115,6 +118,8 @@ pub struct Output<'p> {
     clocks: Clocks,
     /// Maps that changed faster than they could be read.
     unread: BTreeMap<&'p str, u64>,
+    /// Where output went before it was set aside.
+    aside: Option<trials::Aside>,
 }
 
 impl<'p> Output<'p> {
@@ -140,6 +145,7 @@ impl<'p> Output<'p> {
             outside,
             clocks: outside.clocks(),
             unread: BTreeMap::new(),
+            aside: None,
         }
     }
 
@@ -151,6 +157,11 @@ impl<'p> Output<'p> {
     /// Whether an event is a call of `exit()`. One that the plan does not know is not.
     pub fn is_exit(&self, bytes: &[u8]) -> bool {
         matches!(self.plan_of(bytes), Ok(EventPlan::Exit { .. }))
+    }
+
+    /// Whether an event is a call of `printf()`.
+    pub fn is_printf(&self, bytes: &[u8]) -> bool {
+        matches!(self.plan_of(bytes), Ok(EventPlan::Printf { .. }))
     }
 
     fn plan_of(&self, bytes: &[u8]) -> Result<&'p EventPlan, OutputError> {
@@ -211,6 +222,7 @@ impl<'p> Output<'p> {
             }
             EventPlan::Tell { severity, place, format, args } => {
                 let text = self.formatted(format, args, bytes, maps)?;
+                self.count_error(*severity);
                 let mut told = Vec::new();
                 self.messages.told(self.sink.buffer(), &mut told, *severity, place, &text);
                 self.sink.tell(&told)?;
@@ -291,6 +303,16 @@ impl<'p> Output<'p> {
         Ok(())
     }
 
+    /// Says which file an iterator was pinned to.
+    ///
+    /// # Errors
+    /// If the output cannot be written.
+    pub fn pinned(&mut self, path: &Path) -> Result<(), OutputError> {
+        self.messages.pinned(self.sink.buffer(), &path.to_string_lossy());
+        self.sink.settle()?;
+        Ok(())
+    }
+
     /// Says that events were lost.
     ///
     /// # Errors
@@ -323,6 +345,14 @@ impl<'p> Output<'p> {
     /// How much of what processes mapped the kernel had to drop.
     pub fn lost_mappings(&self) -> u64 {
         self.symbols.lost_mappings()
+    }
+
+    /// Tells people, on stderr, that something went wrong, whatever warnings are left out.
+    ///
+    /// # Errors
+    /// If the output so far cannot be written.
+    pub fn error(&mut self, text: &str) -> Result<(), OutputError> {
+        Ok(self.sink.tell(format!("error: {text}\n").as_bytes())?)
     }
 
     /// Tells people something, on stderr, after the output so far.

@@ -9,6 +9,7 @@ use super::escape::push_json_string;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
 use super::text::push_number;
+use super::trials::{Benched, Tested};
 use super::{Histogram, OutputError, TimeSeries, Value};
 use crate::health::Lost;
 use crate::symbols::{Frame, Stack};
@@ -106,6 +107,34 @@ impl Messages for NdjsonMessages {
     fn attached(&self, out: &mut Vec<u8>, _errors: &mut Vec<u8>, probes: u64) {
         push_head(out, "attached");
         out.extend_from_slice(format!(",\"probes\":{probes}}}\n").as_bytes());
+    }
+
+    fn pinned(&self, out: &mut Vec<u8>, path: &str) {
+        push_head(out, "pinned");
+        out.extend_from_slice(b",\"path\":");
+        push_json_string(out, path.as_bytes());
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn tested(&self, out: &mut Vec<u8>, tested: &Tested<'_>) {
+        let Tested { name, passed, took, output } = tested;
+        push_head(out, "test");
+        out.extend_from_slice(b",\"name\":");
+        push_json_string(out, name.as_bytes());
+        let values = format!(",\"passed\":{passed},\"duration_ns\":{},\"output\":", took.as_nanos());
+        out.extend_from_slice(values.as_bytes());
+        push_json_string(out, output);
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn benched(&self, out: &mut Vec<u8>, _names: &[&str], benched: &Benched<'_>) {
+        let Benched { name, average, runs } = benched;
+        push_head(out, "bench");
+        out.extend_from_slice(b",\"name\":");
+        push_json_string(out, name.as_bytes());
+        out.extend_from_slice(
+            format!(",\"average_ns\":{},\"runs\":{runs}}}\n", average.as_nanos()).as_bytes(),
+        );
     }
 
     fn lost_events(&self, out: &mut Vec<u8>, _errors: &mut Vec<u8>, lost: u64) {

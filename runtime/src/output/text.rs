@@ -9,11 +9,14 @@
 //! [4, 8)      1 |@@@@...|                            end with an empty one
 //! ```
 
+use std::time::Duration;
+
 use memql_compiler::plan::{Place, Severity};
 
 use super::escape;
 use super::messages::{Element, MapKind, Messages};
 use super::report::Table;
+use super::trials::{Benched, Tested};
 use super::{OutputError, Value};
 use crate::health::Lost;
 use crate::symbols::Stack;
@@ -106,6 +109,52 @@ impl Messages for TextMessages {
         errors.extend_from_slice(format!("Attached {probes} probe{s}\n").as_bytes());
     }
 
+    fn pinned(&self, out: &mut Vec<u8>, path: &str) {
+        out.extend_from_slice(format!("Program pinned to {path}\n").as_bytes());
+    }
+
+    fn before_tests(&self, out: &mut Vec<u8>, count: usize) {
+        self.marked(out, Mark::Well, "[==========]", &format!("Running {count} tests."));
+    }
+
+    fn tested(&self, out: &mut Vec<u8>, tested: &Tested<'_>) {
+        let Tested { name, passed, took, output } = tested;
+        self.marked(out, Mark::Well, "[ RUN      ]", name);
+        let took = format!("{name} ({})", duration(*took));
+        if *passed {
+            self.marked(out, Mark::Well, "[       OK ]", &took);
+            return;
+        }
+        for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        self.marked(out, Mark::Badly, "[  FAILED  ]", &took);
+    }
+
+    fn after_tests(&self, out: &mut Vec<u8>, count: usize, failed: &[&str]) {
+        self.marked(out, Mark::Well, "[==========]", &format!("{} ran.", tests(count)));
+        self.marked(out, Mark::Well, "[  PASSED  ]", &format!("{}.", tests(count - failed.len())));
+        if !failed.is_empty() {
+            self.marked(out, Mark::Badly, "[  FAILED  ]", &format!("{}, listed below:", tests(failed.len())));
+            failed.iter().for_each(|name| self.marked(out, Mark::Badly, "[  FAILED  ]", name));
+        }
+    }
+
+    fn before_benches(&self, out: &mut Vec<u8>, names: &[&str]) {
+        let width = bench_name_width(names);
+        let head = format!("{:width$} {:15}Iterations\n", "Benchmark", "Time(ns)");
+        out.extend_from_slice(head.as_bytes());
+        out.extend(std::iter::repeat_n(b'-', head.len() - 1));
+        out.push(b'\n');
+    }
+
+    fn benched(&self, out: &mut Vec<u8>, names: &[&str], benched: &Benched<'_>) {
+        let Benched { name, average, runs } = benched;
+        let (width, average) = (bench_name_width(names), average.as_nanos());
+        out.extend_from_slice(format!("{name:width$} {average:<15}{runs}\n").as_bytes());
+    }
+
     fn lost_events(&self, _out: &mut Vec<u8>, errors: &mut Vec<u8>, lost: u64) {
         errors.extend_from_slice(format!("Lost {lost} events\n").as_bytes());
     }
@@ -115,6 +164,42 @@ impl Messages for TextMessages {
     fn before_last_maps(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// How a line about a test is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Well,
+    Badly,
+}
+
+impl TextMessages {
+    /// A line of a test's run, with its mark in colour where a terminal shows it.
+    fn marked(self, out: &mut Vec<u8>, mark: Mark, label: &str, text: &str) {
+        let colour = if mark == Mark::Well { "\x1b[32m" } else { "\x1b[31m" };
+        let (on, off) = if self.terminal { (colour, "\x1b[0m") } else { ("", "") };
+        out.extend_from_slice(format!("{on}{label}{off} {text}\n").as_bytes());
+    }
+}
+
+fn tests(count: usize) -> String {
+    format!("{count} test{}", if count == 1 { "" } else { "s" })
+}
+
+/// `12 us`
+fn duration(took: Duration) -> String {
+    let nanoseconds = took.as_nanos();
+    match nanoseconds {
+        0..1_000 => format!("{nanoseconds} ns"),
+        1_000..1_000_000 => format!("{} us", nanoseconds / 1_000),
+        1_000_000..1_000_000_000 => format!("{} ms", nanoseconds / 1_000_000),
+        _ => format!("{} s", took.as_secs()),
+    }
+}
+
+/// The width of the column of names.
+fn bench_name_width(names: &[&str]) -> usize {
+    names.iter().map(|name| name.len()).max().unwrap_or(0).max(40)
 }
 
 /// Whether a value takes lines of its own.

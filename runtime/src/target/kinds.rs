@@ -29,7 +29,9 @@ pub fn supports<'a>(
         ProgramKind::TestRun
         | ProgramKind::PerfEvent
         | ProgramKind::Tracepoint
-        | ProgramKind::RawTracepoint => Ok(()),
+        | ProgramKind::RawTracepoint
+        | ProgramKind::Iter
+        | ProgramKind::Bench => Ok(()),
     }
 }
 

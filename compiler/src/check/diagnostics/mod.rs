@@ -18,6 +18,7 @@ pub(crate) mod macros;
 pub(crate) mod maps;
 pub(crate) mod names;
 pub(crate) mod options;
+pub(crate) mod pinned;
 pub(crate) mod points;
 pub(crate) mod report;
 pub(crate) mod syntax;
@@ -71,7 +72,7 @@ fn counted(n: usize, what: &str) -> String {
 /// What a script calls probes of a program type.
 fn kind_name(kind: ProgramKind) -> &'static str {
     match kind {
-        ProgramKind::TestRun => "begin, end and interval",
+        ProgramKind::TestRun => "begin, end, interval and test",
         ProgramKind::PerfEvent => "profile, software and hardware",
         ProgramKind::Tracepoint => "tracepoint",
         ProgramKind::RawTracepoint => "rawtracepoint",
@@ -82,5 +83,7 @@ fn kind_name(kind: ProgramKind) -> &'static str {
         ProgramKind::Uprobe => "uprobe",
         ProgramKind::Uretprobe => "uretprobe",
         ProgramKind::Usdt => "usdt",
+        ProgramKind::Iter => "iter",
+        ProgramKind::Bench => "bench",
     }
 }

@@ -5,6 +5,7 @@ use memql_grammar::ast::{self, AttachSpec, Name, Span};
 use super::{did_you_mean, kind_name, list_note, quoted};
 use crate::arch::Registers;
 use crate::attach::{AttachPoint, ProgramKind};
+use crate::check::Purpose;
 use crate::diagnostic::{Diagnostic, Severity, similar};
 use crate::target::FactError;
 
@@ -139,6 +140,54 @@ pub(crate) fn no_return_value(kind: ProgramKind, span: Span, at: Span) -> Diagno
     }
 }
 
+/// E0207: `ctx` in a probe that is handed nothing a script could read.
+pub(crate) fn no_context(point: &AttachPoint, span: Span, at: Span) -> Diagnostic {
+    let written = point.to_string();
+    let provider = written.split(':').next().unwrap_or_default();
+    let finding =
+        Diagnostic::error("E0207", format!("{provider} probes have no `ctx`"), span, "not available here")
+            .because(at, "the probe");
+    match point.kind() {
+        ProgramKind::Tracepoint | ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit => {
+            finding.help("use `args`: list what it has with `memql -lv`")
+        }
+        _ => finding
+            .note("`ctx` exists in iter, kprobe, uprobe, profile, software, hardware and interval probes"),
+    }
+}
+
+/// E0207: `ctx` of a perf event as a value.
+pub(crate) fn context_by_members(span: Span, at: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0207",
+        "`ctx` of a perf event can only be read member by member",
+        span,
+        "no address that could be kept",
+    )
+    .because(at, "the probe")
+    .help("write `ctx.regs.NAME`, `ctx.addr` or `ctx.sample_period`")
+}
+
+/// E0209: what the kernel hands over has a type that BTF does not describe.
+pub(crate) fn context_unknown(what: &str, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0209",
+        format!("the kernel's BTF does not describe `{what}`"),
+        span,
+        "the type of `ctx` here",
+    )
+}
+
+/// E0209: a member, of a type that the script casts to, behind the end of what the kernel hands over.
+pub(crate) fn beyond_context(name: &str, size: u32, span: Span) -> Diagnostic {
+    Diagnostic::error(
+        "E0209",
+        format!("`{name}` lies behind the context, which has {size} bytes"),
+        span,
+        "nothing is there",
+    )
+}
+
 /// E0207: `func` in a probe that is not on a function.
 pub(crate) fn no_function(kind: ProgramKind, span: Span, at: Span) -> Diagnostic {
     Diagnostic::error(
@@ -258,10 +307,46 @@ pub(crate) fn nothing_to_run(script: &ast::Script) -> Diagnostic {
     let finding =
         Diagnostic::error("E0210", "the script has no probe that would run", span.unwrap_or_default(), "");
     match span {
+        Some(_) if has_provider(script, "test") => {
+            finding.help("`memql --test` runs its tests").note("tests run when they are asked for")
+        }
+        Some(_) if has_provider(script, "bench") => {
+            finding.help("`memql --bench` runs its benchmarks").note("benchmarks run when they are asked for")
+        }
         Some(_) => finding
             .note("every probe has a predicate that is never true here, or attach points that do not exist"),
         None => finding.help("add a probe, such as `begin { printf(\"hello\\n\"); }`"),
     }
+}
+
+fn has_provider(script: &ast::Script, name: &str) -> bool {
+    let mut probes = script.items.iter().filter_map(|item| match item {
+        ast::Item::Probe(probe) => Some(probe),
+        _ => None,
+    });
+    let is_it = |spec: &AttachSpec| spec.parts.first().is_some_and(|part| part.text == name);
+    probes.any(|probe| probe.points.iter().flat_map(|point| &point.alternatives).any(is_it))
+}
+
+/// E0210: `--test` or `--bench` of a script that has none.
+pub(crate) fn nothing_to_try(purpose: Purpose, script: &ast::Script) -> Diagnostic {
+    let span = script.items.iter().find_map(|item| match item {
+        ast::Item::Probe(probe) => Some(probe.span),
+        _ => None,
+    });
+    let (what, help) = match purpose {
+        Purpose::Bench => ("benchmark", "write one: `bench:NAME { ... }`"),
+        Purpose::Test | Purpose::Trace => {
+            ("test", "write one: `test:NAME { ... }`; `memql test FILE` runs `test \"NAME\" { ... }` blocks")
+        }
+    };
+    Diagnostic::error("E0210", format!("the script has no {what}"), span.unwrap_or_default(), "").help(help)
+}
+
+/// E0217: two tests, or two benchmarks, of one name.
+pub(crate) fn trial_twice(point: &AttachPoint, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error("E0217", format!("there are two `{point}`"), span, "the same name")
+        .because(first, "first used here")
 }
 
 /// E0211: more attach points than a run should have.

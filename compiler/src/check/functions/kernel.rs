@@ -21,7 +21,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::new(
         "path",
         "string path(struct path or its address [, const size])",
-        "the full path (fentry and fexit of the functions that the kernel allows)",
+        "the full path (iter, and fentry and fexit of the functions that the kernel allows)",
         Checks::Value(path),
     )
     .takes(1, 2),
@@ -66,7 +66,8 @@ fn socket_cookie(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 }
 
 fn path(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
-    only_in(checker, call, &[ProgramKind::Fentry, ProgramKind::Fexit], "`fentry` and `fexit`")?;
+    let kinds = [ProgramKind::Fentry, ProgramKind::Fexit, ProgramKind::Iter];
+    only_in(checker, call, &kinds, "`fentry`, `fexit` and `iter`")?;
     let span = call.span;
     let value = checker.stored_value(call.args.first()?)?;
     let cap = match call.args.get(1) {

@@ -1,4 +1,4 @@
-//! Where the probe is: `probe`, `func`, `retval`.
+//! Where the probe is, and what it is handed: `probe`, `func`, `retval`, `ctx`.
 
 use super::{Call, Checks, Entry};
 use crate::attach::AttachPoint;
@@ -22,6 +22,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         "uint64 retval",
         "what the function returned; typed by BTF in `fexit`",
         Checks::Value(retval),
+    )
+    .bare(),
+    Entry::new(
+        "ctx",
+        "struct ... *ctx",
+        "what the kernel hands to the program: the object in `iter`, registers in `kprobe`, `uprobe` and perf events",
+        Checks::Value(ctx),
     )
     .bare(),
 ];
@@ -57,6 +64,10 @@ fn func(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
         }
         None => point(PointText::Func, call),
     }
+}
+
+fn ctx(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
+    checker.context(call.span)
 }
 
 fn retval(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
