@@ -37,12 +37,19 @@ pub fn compile(
 ) -> Result<Compilation, Vec<Diagnostic>> {
     let features = target.features();
     let (script, warnings) = check::check(tree, target, run)?;
-    let config = lower::Config {
+    let mut config = lower::Config {
         pid: run.pid.or(run.child),
         features: features.clone(),
         lost_by_place: run.lost_by_place,
+        return_instances: None,
     };
-    let lower::Lowered { mut module, mut plan, probe_spans, scratch_busy } = lower::lower(&script, &config)?;
+    let mut lowered = lower::lower(&script, &config)?;
+    if lowered.needs_return_instances() {
+        // The kernel's types are not read for anything less. Without them such stacks are cut, which is counted.
+        config.return_instances = target.btf().ok().and_then(lower::ReturnInstances::of);
+        lowered = lower::lower(&script, &config)?;
+    }
+    let lower::Lowered { mut module, mut plan, probe_spans, scratch_busy } = lowered;
     for event in &mut plan.events {
         if let EventPlan::Tell { place, .. } = event {
             let at = place.span.start;

@@ -98,7 +98,10 @@ fn lowered(source: &str, features: Features) -> Result<(Module, Plan), String> {
     let shown =
         |findings: Vec<diagnostic::Diagnostic>| diagnostic::render("test.mq", source, &findings, false);
     let (script, _) = check::check(&tree, &target, &RunConfig::default()).map_err(shown)?;
-    let lowered = lower::lower(&script, &lower::Config { pid: None, features, lost_by_place: false });
+    let lowered = lower::lower(
+        &script,
+        &lower::Config { pid: None, features, lost_by_place: false, return_instances: None },
+    );
     lowered.map(|lowered| (lowered.module, lowered.plan)).map_err(shown)
 }
 

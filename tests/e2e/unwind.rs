@@ -102,6 +102,20 @@ fn stacks_go_through_functions_that_realign_theirs() {
 }
 
 #[test]
+fn stacks_go_through_calls_that_return_probes_wait_for() {
+    need!(machine::uprobes());
+    let program = need!(programs::frameless_program("frameless"));
+    let (leaf, path) = ("leaf", program.display());
+    let returns = format!(
+        "uretprobe:{path}:deep, uretprobe:{path}:recurse {{ @returns++; }} uretprobe:{path}:{leaf} {{ @inner[dw_ustack(3)] = count(); }}"
+    );
+    let out = traced(&program, "deep", &format!("{COUNT} {returns}")).output();
+    let (whole, rest) = out.split_once("@inner[").expect("two stacks");
+    assert_eq!(functions(whole, 3)[..6], DEEP, "{out}");
+    assert!(rest.contains("recurse") && rest.ends_with("@returns: 12\n"), "{out}");
+}
+
+#[test]
 fn a_thread_s_stack_ends_where_it_began() {
     need!(machine::uprobes());
     let program = need!(programs::frameless_program("frameless"));

@@ -12,6 +12,7 @@
 //! stmt       statements        loops      for and while
 //! expr       scalars           memory     strings, tuples, structs: values in memory
 //! builtin    pid, comm, ...    stack      kstack, ustack    unwind    dw_ustack: frames by unwind tables
+//! trampoline return addresses that return probes replaced
 //! map        plain maps        aggregate  count, sum, hist, ...
 //! iter       iterators: the object, and the reader's progress
 //! event      printf and the other events, in the ring buffer
@@ -45,10 +46,12 @@ mod seq_printf;
 mod stack;
 mod stmt;
 mod strings;
+mod trampoline;
 mod unwind;
 
 use health::Health;
 use map::MapHome;
+pub use trampoline::ReturnInstances;
 
 /// What lowering needs beside the script.
 #[derive(Clone, Debug)]
@@ -59,6 +62,9 @@ pub struct Config {
     pub features: Features,
     /// Whether what is lost is counted for each place in the script too.
     pub lost_by_place: bool,
+    /// Where the kernel keeps return addresses that return probes replaced, if that was asked for
+    /// ([`Lowered::needs_return_instances`]) and it tells.
+    pub return_instances: Option<ReturnInstances>,
 }
 
 /// A lowered script.
@@ -72,6 +78,14 @@ pub struct Lowered {
     pub probe_spans: Vec<Span>,
     /// The counter of runs that found scratch memory busy.
     pub scratch_busy: Global,
+}
+
+impl Lowered {
+    /// Whether stacks are unwound while return probes of the script may have replaced return addresses in them.
+    pub fn needs_return_instances(&self) -> bool {
+        let returns = |program: &ProgramPlan| program.kind == ProgramKind::Uretprobe;
+        self.plan.unwinds && self.plan.programs.iter().any(returns)
+    }
 }
 
 /// Lowers a checked script.

@@ -25,6 +25,7 @@ use crate::ir::{
 use crate::lower::Lowering;
 use crate::lower::builder::Builder;
 use crate::lower::probe::ProgramLowering;
+use crate::lower::trampoline::ReturnInstances;
 use crate::plan::Loss;
 use crate::unwind::{self, flags, kind, offsets, saved};
 
@@ -38,7 +39,9 @@ mod state {
     pub const RETURNS: i32 = 24;
     pub const FIRST_MAPPING: i32 = 32;
     pub const MAPPINGS: i32 = 36;
-    pub const BYTES: u32 = 40;
+    /// The address that return probes put in place of return addresses; 0 if there is none.
+    pub const TRAMPOLINE: i32 = 40;
+    pub const BYTES: u32 = 48;
 }
 
 /// What the function gives: it went to the caller.
@@ -199,6 +202,14 @@ impl ProgramLowering<'_, '_> {
         });
         let zero = self.b.int(0);
         self.b.store(Width::W64, registers, state::RETURNS, zero);
+        let trampoline = match self.lowering.config.return_instances {
+            Some(instances) => {
+                let word = self.b.slot(8, 8, Some("pointer"));
+                instances.trampoline(&mut self.b, word)
+            }
+            None => zero,
+        };
+        self.b.store(Width::W64, registers, state::TRAMPOLINE, trampoline);
         instruction
     }
 
@@ -207,14 +218,19 @@ impl ProgramLowering<'_, '_> {
         if let Some(function) = self.unwind_step {
             return function;
         }
-        let function = self.functions.push(step_function(tables, self.b.span));
+        let function =
+            self.functions.push(step_function(tables, self.lowering.config.return_instances, self.b.span));
         self.unwind_step = Some(function);
         function
     }
 }
 
 /// Goes from a frame to its caller's.
-fn step_function(tables: Tables, span: memql_grammar::ast::Span) -> Function {
+fn step_function(
+    tables: Tables,
+    instances: Option<ReturnInstances>,
+    span: memql_grammar::ast::Span,
+) -> Function {
     let mut b = Builder::new(&[IrType::Map], span);
     let [unknown, unreadable, outermost] =
         [UNKNOWN, UNREADABLE, OUTERMOST].map(|outcome| b.block_returning(outcome));
@@ -225,7 +241,7 @@ fn step_function(tables: Tables, span: memql_grammar::ast::Span) -> Function {
     b.switch_to(there);
     let key = b.slot(4, 4, Some("index"));
     let word = b.slot(8, 8, Some("word of the stack"));
-    let mut step = Step { b, registers, key, word, unknown, unreadable, outermost };
+    let mut step = Step { b, registers, instances, key, word, unknown, unreadable, outermost };
     let address = step.address();
     let (first, rows, place) = step.mapping(tables.mappings, address);
     let rule = step.rule(tables, first, rows, place);
@@ -237,6 +253,7 @@ struct Step {
     b: Builder,
     /// The address of what [`state`] describes.
     registers: Value,
+    instances: Option<ReturnInstances>,
     /// Four bytes for the index of a lookup.
     key: crate::ir::Slot,
     /// Eight bytes for what is read from the process.
@@ -366,6 +383,7 @@ impl Step {
         let there = self.b.block();
         self.b.branch_int(Cond::Ne, return_address, 0, there, self.outermost);
         self.b.switch_to(there);
+        let return_address = self.before_return_probes(return_address, base, rule);
         let frame_pointer = self.frame_pointer(rule, stack_pointer, cfa);
         let signal = self.b.binary_int(IrOp::And, flags, i64::from(flags::SIGNAL));
         let zero = self.b.int(0);
@@ -439,6 +457,24 @@ impl Step {
         let base = self.b.select(from_stack_pointer, stack_pointer, cfa);
         let read = self.read(base, rule, offsets::FRAME_POINTER_OFFSET);
         self.b.jump(have, &[read]);
+        self.b.switch_to(have);
+        value
+    }
+
+    /// The return address, if a return probe has replaced it the one that was there.
+    fn before_return_probes(&mut self, return_address: Value, base: Value, rule: Value) -> Value {
+        let Some(instances) = self.instances else { return return_address };
+        let (have, value) = self.b.block_with(IrType::I64);
+        let [replaced, as_it_is] = [(); 2].map(|()| self.b.block());
+        let trampoline = self.register(state::TRAMPOLINE);
+        self.b.branch(Cond::Eq, return_address, trampoline, replaced, as_it_is);
+        self.b.switch_to(as_it_is);
+        self.b.jump(have, &[return_address]);
+        self.b.switch_to(replaced);
+        let offset = self.b.load(Width::W32, true, rule, offsets::RETURN_ADDRESS_OFFSET as i32);
+        let place = self.b.binary(IrOp::Add, base, offset);
+        let original = instances.original(&mut self.b, self.word, trampoline, place, self.unknown);
+        self.b.jump(have, &[original]);
         self.b.switch_to(have);
         value
     }

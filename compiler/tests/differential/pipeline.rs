@@ -105,7 +105,8 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
         Failure::Invalid(diagnostic::render("generated.mq", source, &errors, false))
     };
     let (script, _) = check::check(&tree, &target, &run).map_err(invalid)?;
-    let config = lower::Config { pid: None, features: features.clone(), lost_by_place: false };
+    let config =
+        lower::Config { pid: None, features: features.clone(), lost_by_place: false, return_instances: None };
     let lowered = lower::lower(&script, &config).map_err(invalid)?;
     verified("lowering", &lowered.module)?;
     let plain = lowered.module;

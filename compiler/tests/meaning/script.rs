@@ -43,8 +43,11 @@ fn lowered(source: &str) -> (Module, Plan) {
         panic!("{}", diagnostic::render("test.mq", source, &findings, false))
     };
     let (script, _) = check::check(&tree, &target, &RunConfig::default()).unwrap_or_else(|f| wrong(f));
-    let lowered = lower::lower(&script, &lower::Config { pid: None, features, lost_by_place: false })
-        .unwrap_or_else(|f| wrong(f));
+    let lowered = lower::lower(
+        &script,
+        &lower::Config { pid: None, features, lost_by_place: false, return_instances: None },
+    )
+    .unwrap_or_else(|f| wrong(f));
     (lowered.module, lowered.plan)
 }
 

@@ -51,7 +51,12 @@ pub fn run(
     let (tree, conditions) = testing::with_conditions(script, test);
     let (checked, _warnings) = check::check(&tree, &kernel.target, &how.run).map_err(errors_of)?;
     let pid = how.run.pid.or(how.run.child);
-    let config = lower::Config { pid, features: kernel.target.features.clone(), lost_by_place: false };
+    let config = lower::Config {
+        pid,
+        features: kernel.target.features.clone(),
+        lost_by_place: false,
+        return_instances: None,
+    };
     let lower::Lowered { mut module, plan, .. } = lower::lower(&checked, &config)?;
     passes::optimise(&mut module);
 
