@@ -42,8 +42,8 @@ pub enum Read {
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Events that come closer than `CLOSE` one after another are left to gather for so long.
-const GATHER: Duration = Duration::from_millis(1);
-const CLOSE: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(3);
+const CLOSE: Duration = Duration::from_millis(6);
 /// Unless this part of the ring buffer is full.
 const GATHER_UP_TO: u64 = 8;
 
@@ -102,7 +102,7 @@ impl<'a> Ring<'a> {
         unsafe { BorrowedFd::borrow_raw(self.buffer.epoll_fd()) }
     }
 
-    /// Lets a stream of events gather for a millisecond. The kernel wakes a reader that has read everything with the next
+    /// Lets a stream of events gather for a moment. The kernel wakes a reader that has read everything with the next
     /// event, and the probe that sends it pays for that: a reader who is as fast as the events come would be woken by each.
     /// Events that come now and then are not kept waiting.
     pub fn gather(&self) {
