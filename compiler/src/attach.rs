@@ -44,7 +44,7 @@ pub enum AttachPoint {
     },
     /// A tracepoint with the kernel's own arguments, typed by BTF.
     RawTracepoint {
-        /// The module, if the script names one other than `vmlinux`.
+        /// The module, if the event is of one.
         module: Option<String>,
         /// The event.
         name: String,
@@ -62,8 +62,17 @@ pub enum AttachPoint {
     },
     /// A kernel function's entry or return by trampoline, typed by BTF.
     Fentry {
-        /// The module, if the script names one other than `vmlinux`.
+        /// The module, if the function is in one.
         module: Option<String>,
+        /// The function.
+        function: String,
+        /// On return (`fexit`).
+        exit: bool,
+    },
+    /// A function of a loaded eBPF program: its entry or return, typed by the program's BTF.
+    BpfFunction {
+        /// The program's id.
+        program: u32,
         /// The function.
         function: String,
         /// On return (`fexit`).
@@ -245,8 +254,10 @@ impl AttachPoint {
             AttachPoint::RawTracepoint { .. } => ProgramKind::RawTracepoint,
             AttachPoint::Kprobe { ret: false, .. } => ProgramKind::Kprobe,
             AttachPoint::Kprobe { ret: true, .. } => ProgramKind::Kretprobe,
-            AttachPoint::Fentry { exit: false, .. } => ProgramKind::Fentry,
-            AttachPoint::Fentry { exit: true, .. } => ProgramKind::Fexit,
+            AttachPoint::Fentry { exit, .. } | AttachPoint::BpfFunction { exit, .. } => match exit {
+                false => ProgramKind::Fentry,
+                true => ProgramKind::Fexit,
+            },
             AttachPoint::Uprobe { ret: false, .. } => ProgramKind::Uprobe,
             AttachPoint::Uprobe { ret: true, .. } => ProgramKind::Uretprobe,
             AttachPoint::Usdt { .. } => ProgramKind::Usdt,
@@ -258,7 +269,9 @@ impl AttachPoint {
     /// The function it traces, where it traces one: what `func` prints.
     pub fn function(&self) -> Option<&str> {
         match self {
-            AttachPoint::Kprobe { function, .. } | AttachPoint::Fentry { function, .. } => Some(function),
+            AttachPoint::Kprobe { function, .. }
+            | AttachPoint::Fentry { function, .. }
+            | AttachPoint::BpfFunction { function, .. } => Some(function),
             AttachPoint::Uprobe { symbol, .. } => Some(symbol).filter(|s| !s.is_empty()).map(String::as_str),
             _ => None,
         }
@@ -334,6 +347,9 @@ impl fmt::Display for AttachPoint {
             }
             AttachPoint::Fentry { module, function, exit } => {
                 write!(f, "{}:{}{function}", if *exit { "fexit" } else { "fentry" }, colon(module))
+            }
+            AttachPoint::BpfFunction { program, function, exit } => {
+                write!(f, "{}:bpf:{program}:{function}", if *exit { "fexit" } else { "fentry" })
             }
             AttachPoint::Uprobe {
                 shown_path,

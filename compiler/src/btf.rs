@@ -15,6 +15,7 @@
 //! fields    members of structs and unions, anonymous ones opened
 //! lang      a type as the language sees it
 //! build     types added to those of the kernel
+//! restack   types of a module or program put on top of others
 //! functions functions and raw tracepoints
 //! ctext     a type as C writes it
 //! ```
@@ -27,6 +28,7 @@ mod functions;
 mod lang;
 mod names;
 mod records;
+mod restack;
 #[cfg(test)]
 mod tests;
 

@@ -150,6 +150,30 @@ pub trait Target {
     /// If the kernel has no BTF or it cannot be read.
     fn btf(&self) -> Result<&Btf, FactError>;
 
+    /// The kernel modules that have types of their own, sorted.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    fn modules_with_types(&self) -> Result<Vec<String>, FactError>;
+
+    /// A kernel module's types, on top of the kernel's; `None` if it has none of its own.
+    ///
+    /// # Errors
+    /// If they, or the kernel's, cannot be read.
+    fn module_btf(&self, module: &str) -> Result<Option<Btf>, FactError>;
+
+    /// The functions of loaded eBPF programs that other programs can trace, sorted.
+    ///
+    /// # Errors
+    /// If programs cannot be looked at.
+    fn bpf_functions(&self) -> Result<Vec<BpfFunction>, FactError>;
+
+    /// The types of a loaded eBPF program, by its id; `None` if it has gone or has none.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn bpf_program_btf(&self, program: u32) -> Result<Option<Btf>, FactError>;
+
     /// The address of a kernel symbol, for `kaddr("name")`.
     ///
     /// # Errors
@@ -329,6 +353,15 @@ pub struct UserSymbol {
     pub size: u64,
 }
 
+/// A function of a loaded eBPF program: the program's own, or one that it calls.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BpfFunction {
+    /// The program's id.
+    pub program: u32,
+    /// The function's name in the program's types.
+    pub name: String,
+}
+
 /// How far a function of a file reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionExtent {
@@ -369,6 +402,10 @@ pub struct Frozen {
     pub btf: Option<Btf>,
     /// Kernel functions that kprobes and fentry can attach to.
     pub functions: Vec<String>,
+    /// The types of kernel modules, on top of the kernel's; their functions can be attached to as well.
+    pub modules: BTreeMap<String, Btf>,
+    /// The types of loaded eBPF programs by id; all of their functions can be traced.
+    pub bpf_programs: BTreeMap<u32, Btf>,
     /// Executables and libraries by the names scripts may give them, and their functions.
     pub user_files: BTreeMap<String, (UserFile, Vec<(String, u64)>)>,
     /// The static probes of files, by the path as memql opens it.
@@ -393,12 +430,15 @@ impl Target for Frozen {
 
     fn kernel_functions(&self) -> Result<Vec<(String, String)>, FactError> {
         let mut functions: Vec<_> = self.functions.iter().map(|f| (f.clone(), String::new())).collect();
+        for (module, types) in &self.modules {
+            functions.extend(types.own_function_names().map(|f| (f.to_owned(), module.clone())));
+        }
         functions.sort();
         Ok(functions)
     }
 
     fn has_kernel_function(&self, name: &str) -> Result<bool, FactError> {
-        Ok(self.functions.iter().any(|f| f == name))
+        Ok(self.kernel_functions()?.iter().any(|(f, _)| f == name))
     }
 
     /// Everything, except probes on kernel functions where there are none.
@@ -499,6 +539,27 @@ impl Target for Frozen {
         self.btf
             .as_ref()
             .ok_or_else(|| lacking("this kernel has no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF"))
+    }
+
+    fn modules_with_types(&self) -> Result<Vec<String>, FactError> {
+        Ok(self.modules.keys().cloned().collect())
+    }
+
+    fn module_btf(&self, module: &str) -> Result<Option<Btf>, FactError> {
+        Ok(self.modules.get(module).cloned())
+    }
+
+    fn bpf_functions(&self) -> Result<Vec<BpfFunction>, FactError> {
+        let of = |(program, types): (&u32, &Btf)| {
+            let program = *program;
+            let names: Vec<String> = types.own_function_names().map(str::to_owned).collect();
+            names.into_iter().map(move |name| BpfFunction { program, name })
+        };
+        Ok(self.bpf_programs.iter().flat_map(of).collect())
+    }
+
+    fn bpf_program_btf(&self, program: u32) -> Result<Option<Btf>, FactError> {
+        Ok(self.bpf_programs.get(&program).cloned())
     }
 
     /// A function without an address has its place in the list as one.

@@ -47,6 +47,7 @@ impl Triggers {
                     | AttachPoint::RawTracepoint { .. }
                     | AttachPoint::Kprobe { .. }
                     | AttachPoint::Fentry { .. }
+                    | AttachPoint::BpfFunction { .. }
                     | AttachPoint::Uprobe { .. }
                     | AttachPoint::Usdt { .. }
                     | AttachPoint::Watchpoint { .. }

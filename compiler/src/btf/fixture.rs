@@ -4,13 +4,28 @@
 pub(crate) struct Builder {
     types: Vec<u8>,
     strings: Vec<u8>,
+    /// How many bytes of names come before.
+    first_string: u32,
     next: u32,
 }
 
 impl Builder {
     /// No types yet.
     pub(crate) fn new() -> Builder {
-        Builder { types: Vec::new(), strings: vec![0], next: 1 }
+        Builder { types: Vec::new(), strings: vec![0], first_string: 0, next: 1 }
+    }
+
+    /// No types yet beside those of another builder, as a kernel module has it: ids and names go on.
+    #[cfg(test)]
+    pub(crate) fn over(base: &Builder) -> Builder {
+        let first_string = base.first_string + base.strings.len() as u32;
+        Builder { types: Vec::new(), strings: Vec::new(), first_string, next: base.next }
+    }
+
+    /// The types on top of their base.
+    #[cfg(test)]
+    pub(crate) fn btf_over(&self, base: &super::Btf) -> super::Btf {
+        super::Btf::parse_split(self.bytes(), base).expect("a fixture is good BTF")
     }
 
     /// The bytes of all of it.
@@ -55,7 +70,7 @@ impl Builder {
         if text.is_empty() {
             return 0;
         }
-        let at = self.strings.len() as u32;
+        let at = self.first_string + self.strings.len() as u32;
         self.strings.extend(text.as_bytes());
         self.strings.push(0);
         at

@@ -92,6 +92,20 @@ impl Btf {
         found
     }
 
+    /// The raw tracepoints of this BTF itself, not of what it is on top of, sorted.
+    pub fn own_raw_tracepoints(&self) -> Vec<&str> {
+        self.raw_tracepoints()
+            .into_iter()
+            .filter(|(_, id)| self.is_own(*id))
+            .map(|(event, _)| event)
+            .collect()
+    }
+
+    /// Whether this BTF itself has such a raw tracepoint.
+    pub fn has_own_raw_tracepoint(&self, event: &str) -> bool {
+        self.typedef_named(&format!("{BTF_TRACE}{event}")).is_some_and(|id| self.is_own(id))
+    }
+
     /// Takes the arguments' names from the functions that have the same ones.
     fn name_arguments(&self, event: &str, args: &mut [(String, u32)]) {
         let same_shape = |prefix: &str| {

@@ -168,10 +168,15 @@ impl Btf {
 
     /// Names of all functions, sorted.
     pub fn function_names(&self) -> Vec<&str> {
-        let ids = self.ids_of(|kind| kind == Kind::Func);
-        let mut names: BTreeSet<&str> = ids.into_iter().map(|id| self.name(id)).collect();
+        let mut names: BTreeSet<&str> = self.own_function_names().collect();
         names.extend(self.base().map(Btf::function_names).unwrap_or_default());
         names.into_iter().collect()
+    }
+
+    /// Names of the functions of this BTF itself, not of what it is on top of, sorted.
+    pub fn own_function_names(&self) -> impl Iterator<Item = &str> {
+        let ids = self.ids_of(|kind| kind == Kind::Func);
+        ids.into_iter().map(|id| self.name(id)).collect::<BTreeSet<&str>>().into_iter()
     }
 
     pub(super) fn function_named(&self, name: &str) -> Option<u32> {

@@ -279,6 +279,61 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Where type ids or names begin that are a BTF's own, and how far they are moved.
+#[derive(Clone, Copy)]
+pub struct Move {
+    pub from: u32,
+    pub by: u32,
+}
+
+impl Move {
+    fn apply(self, bytes: &mut [u8], at: usize) {
+        let moved = word(bytes, at).filter(|id| *id >= self.from).map(|id| id.wrapping_add(self.by));
+        if let (Some(moved), Some(place)) = (moved, bytes.get_mut(at..at + 4)) {
+            place.copy_from_slice(&moved.to_ne_bytes());
+        }
+    }
+}
+
+/// Moves the type ids and the names in one record of checked bytes.
+pub fn move_record(bytes: &mut [u8], start: usize, types: Move, names: Move) {
+    let Some(Record { kind, tail, .. }) = Record::at(bytes, start) else { return };
+    let tail = start + TYPE_BYTES..start + TYPE_BYTES + tail.len();
+    names.apply(bytes, start);
+    if kind.refers() {
+        types.apply(bytes, start + 8);
+    }
+    match kind {
+        Kind::Array => {
+            types.apply(bytes, tail.start);
+            types.apply(bytes, tail.start + 4);
+        }
+        Kind::Struct | Kind::Union => tail.step_by(12).for_each(|member| {
+            names.apply(bytes, member);
+            types.apply(bytes, member + 4);
+        }),
+        Kind::FuncProto => tail.step_by(8).for_each(|parameter| {
+            names.apply(bytes, parameter);
+            types.apply(bytes, parameter + 4);
+        }),
+        Kind::Enum => tail.step_by(8).for_each(|enumerator| names.apply(bytes, enumerator)),
+        Kind::Enum64 => tail.step_by(12).for_each(|enumerator| names.apply(bytes, enumerator)),
+        Kind::DataSec => tail.step_by(12).for_each(|variable| types.apply(bytes, variable)),
+        Kind::Int
+        | Kind::Ptr
+        | Kind::Fwd
+        | Kind::Typedef
+        | Kind::Volatile
+        | Kind::Const
+        | Kind::Restrict
+        | Kind::Func
+        | Kind::Var
+        | Kind::Float
+        | Kind::DeclTag
+        | Kind::TypeTag => {}
+    }
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -294,7 +349,7 @@ pub struct Layout {
 
 /// Checks the bytes and finds the records. `base` is how many types, and bytes of names, come before them.
 pub fn scan(bytes: &[u8], base: Option<(u32, u32)>) -> Result<Layout, BtfError> {
-    let header = header(bytes)?;
+    let header = header(bytes, base.is_some())?;
     let damaged = |what, id: usize| BtfError::Damaged { what, type_id: Some(id as u32) };
     let types = &bytes[..header.types.1];
     let (first, base_strings) = base.map_or((0, 0), |(types, strings)| (types as usize, strings as usize));
@@ -336,7 +391,7 @@ struct Header {
     strings: (usize, usize),
 }
 
-fn header(bytes: &[u8]) -> Result<Header, BtfError> {
+fn header(bytes: &[u8], has_base: bool) -> Result<Header, BtfError> {
     let magic = bytes.get(..2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
     match magic {
         Some(MAGIC) => {}
@@ -362,6 +417,8 @@ fn header(bytes: &[u8]) -> Result<Header, BtfError> {
     let strings = part(field(16)?, field(20)?, "the strings are cut off")?;
     match &bytes[strings.0..strings.1] {
         [0] | [0, .., 0] => Ok(Header { types, strings }),
+        // The empty name is the base's.
+        [] | [.., 0] if has_base => Ok(Header { types, strings }),
         _ => Err(damaged("the strings do not start and end with NUL")),
     }
 }

@@ -243,6 +243,52 @@ fn definitions_are_written_as_in_c() {
 }
 
 #[test]
+fn modules_and_programs_are_stacked_with_the_ids_of_each_their_own() {
+    let mut kernel = Builder::new();
+    let int = kernel.int("int", 4, true);
+    let kernel_node = kernel.structure("node", 4, &[("key", int, 0, 0)]);
+    let base = kernel.btf();
+    // Both modules begin where the kernel ends, and the program where everything does.
+    let module = |field: &str, values: &[(&str, i32)]| {
+        let mut b = Builder::over(&kernel);
+        let node = b.structure("node", 8, &[("kernel", kernel_node, 0, 0), (field, int, 32, 0)]);
+        let pointer = b.ptr(node);
+        let proto = b.proto(int, &[("node", pointer)]);
+        b.function(&format!("{field}_walk"), proto);
+        b.enumeration("kinds", false, values);
+        b.array(node, 3);
+        (b.btf_over(&base), node)
+    };
+    let (left, left_node) = module("left", &[("LEFT", 1)]);
+    let (right, right_node) = module("right", &[("RIGHT", 2)]);
+    assert_eq!(left_node, right_node, "each begins where the kernel ends");
+    let mut program = Builder::new();
+    let long = program.int("long", 8, true);
+    let counter = program.structure("counter", 8, &[("hits", long, 0, 0)]);
+    let program = program.btf();
+
+    let (all, left_by) = left.on_top_of(&base).expect("they fit");
+    let (all, right_by) = right.on_top_of(&all).expect("they fit");
+    let (all, program_by) = program.on_top_of(&all).expect("they fit");
+    assert_eq!(left_by, 0, "nothing was between it and the kernel");
+    let fields = |id: u32| all.fields(id).into_iter().map(|f| f.name).collect::<Vec<_>>();
+    assert_eq!(fields(left.moved_id(left_node, left_by)), ["kernel", "left"]);
+    assert_eq!(fields(right.moved_id(right_node, right_by)), ["kernel", "right"]);
+    assert_eq!(fields(program.moved_id(counter, program_by)), ["hits"]);
+    assert_eq!(right.moved_id(kernel_node, right_by), kernel_node, "the kernel's types stay where they are");
+    let right_first = all.field(right.moved_id(right_node, right_by), "kernel").expect("it has it");
+    assert_eq!(right_first.type_id, kernel_node);
+    let walk = all.function("right_walk").expect("it is there");
+    assert_eq!(all.c_name(walk.params[0].1), "struct node *");
+    assert_eq!(fields(all.record(walk.params[0].1).expect("a pointer").size_or_type), ["kernel", "right"]);
+    assert_eq!(
+        (all.enumerator("LEFT").map(|e| e.0), all.enumerator("RIGHT").map(|e| e.0)),
+        (Some(1), Some(2))
+    );
+    assert!(right.is_own(right_node) && !right.is_own(kernel_node) && !program.is_own(0));
+}
+
+#[test]
 fn types_that_contain_themselves_come_to_an_end() {
     let mut b = Builder::new();
     // 1 is a typedef of itself, 2 a pointer to itself, 3 an array of itself, 4 a struct of two of itself.

@@ -8,7 +8,7 @@ use super::diagnostics::points;
 use super::type_expr::integer_named;
 use crate::arch::{self, ArgumentPlace};
 use crate::attach::{AttachPoint, ProgramKind};
-use crate::btf::Btf;
+use crate::btf::{Btf, FuncProto};
 use crate::hir::{Expr, ExprKind};
 use crate::target::{FieldForm, TracepointField, TracepointFormat};
 use crate::types::{AddrSpace, TupleField, Type};
@@ -156,18 +156,16 @@ impl Checker<'_> {
             (ProgramKind::Kretprobe | ProgramKind::Uretprobe, _) => {
                 Some(register(arch::registers(self.target.features().arch).return_value, span))
             }
-            (ProgramKind::Fexit, AttachPoint::Fentry { function, .. }) => {
-                let function = function.clone();
+            (ProgramKind::Fexit, AttachPoint::Fentry { .. } | AttachPoint::BpfFunction { .. }) => {
                 let slots = slots_after(&self.typed_arguments(&point, span)?, self.btf(span, "`retval`")?);
-                let btf = self.btf(span, "`retval`")?;
-                match btf.function(&function).and_then(|f| f.ret) {
+                match self.described(&point, span)?.and_then(|proto| proto.ret) {
                     Some(ret) => {
-                        let ty = btf.lang_type(ret, AddrSpace::Kernel);
+                        let ty = self.btf(span, "`retval`")?.lang_type(ret, AddrSpace::Kernel);
                         self.context_value(slots * 8, ty, "retval", span)
                     }
                     None => {
-                        let at = self.probe.span;
-                        self.fail(|| points::returns_nothing(&function, span, at))
+                        let (at, function) = (self.probe.span, point.function().unwrap_or_default());
+                        self.fail(|| points::returns_nothing(function, span, at))
                     }
                 }
             }
@@ -361,16 +359,10 @@ impl Checker<'_> {
 
     /// The arguments that BTF gives a point.
     fn typed_arguments(&mut self, point: &AttachPoint, span: Span) -> Option<Vec<TypedArgument>> {
-        let shown = format!("the arguments of `{point}`");
-        let btf = self.btf(span, &shown)?;
-        let params = match point {
-            AttachPoint::RawTracepoint { name, .. } => btf.raw_tracepoint_args(name),
-            AttachPoint::Fentry { function, .. } => btf.function(function).map(|f| f.params),
-            _ => None,
-        };
-        let Some(params) = params else {
+        let Some(FuncProto { params, ret: _ }) = self.described(point, span)? else {
             return self.fail(|| points::arguments_unknown(point, span));
         };
+        let btf = self.btf(span, "`args`")?;
         let mut slot = 0;
         let mut arguments = Vec::with_capacity(params.len());
         for (name, type_id) in params {

@@ -26,7 +26,7 @@ const MAX_BIT_OFFSET: u32 = 1 << 24;
 /// What is known from debug information so far.
 #[derive(Default)]
 pub(crate) struct DebugLayers {
-    /// The kernel's types, the script's, and those of all files; `None` while there are no such.
+    /// The kernel's types, the script's, and those of all files and modules; `None` while there are no such.
     pub all: Option<Btf>,
     files: HashMap<String, FileTypes>,
 }

@@ -60,7 +60,7 @@ impl Checker<'_> {
         if name.text == "opt" {
             return self.fail(|| names::bare_opt(name));
         }
-        match self.enumerator(&name.text) {
+        match self.enumerator(name) {
             Some((value, ty)) => Some(constant::constant(value, ty, name.span)),
             None => match constants::named(&name.text, self.target.features().arch) {
                 Some(value) => constant::literal(value.into(), name.span),

@@ -43,66 +43,76 @@ impl Checker<'_> {
         }
     }
 
-    /// A type of the program that the probe is on, unless the script defines one of that name.
-    fn of_program(
+    /// A type of the program or module that the probe is on, unless the script defines one of that name.
+    fn of_traced_code(
         &mut self,
         keyword: &'static str,
         name: &Name,
         find: impl Fn(&Btf) -> Option<u32>,
     ) -> Option<Type> {
         let kernel = self.target.btf().map_or(0, Btf::type_count);
-        let own = self.types.as_ref().and_then(find).is_some_and(|id| id >= kernel);
-        if own { None } else { self.debug_type(keyword, name) }
+        let own = self.types.as_ref().and_then(&find).is_some_and(|id| id >= kernel);
+        if own {
+            return None;
+        }
+        self.debug_type(keyword, name).or_else(|| self.type_of_own_module(name.span, find))
+    }
+
+    /// A type by name: of the program or module that the probe is on, the script, the kernel, any module.
+    fn tagged_type(
+        &mut self,
+        keyword: &'static str,
+        name: &Name,
+        find: impl Fn(&Btf) -> Option<u32>,
+    ) -> Option<Type> {
+        let what = format!("{keyword} {}", name.text);
+        if let Some(found) = self.of_traced_code(keyword, name, &find) {
+            return Some(found);
+        }
+        let btf = self.names(name.span, &what)?;
+        if let Some(id) = find(btf) {
+            return Some(btf.lang_type(id, AddrSpace::Kernel));
+        }
+        let close = btf.similar_types(&name.text);
+        match self.find_in_modules(name.span, find)? {
+            Some(id) => Some(self.types().ok()?.lang_type(id, AddrSpace::Kernel)),
+            None => self.fail(|| names::unknown_kernel_type(&what, name.span, &close)),
+        }
     }
 
     /// `struct name` or `union name`.
     pub(crate) fn kernel_struct(&mut self, name: &Name, is_union: bool) -> Option<Type> {
-        let keyword = if is_union { "union" } else { "struct" };
-        let what = format!("{keyword} {}", name.text);
-        let find =
-            |btf: &Btf| if is_union { btf.union_named(&name.text) } else { btf.struct_named(&name.text) };
-        if let Some(found) = self.of_program(keyword, name, find) {
-            return Some(found);
-        }
-        let btf = self.names(name.span, &what)?;
-        let id = find(btf);
-        match id {
-            Some(id) => Some(btf.lang_type(id, AddrSpace::Kernel)),
-            None => {
-                let close = btf.similar_types(&name.text);
-                self.fail(|| names::unknown_kernel_type(&what, name.span, &close))
-            }
+        match is_union {
+            true => self.tagged_type("union", name, |btf| btf.union_named(&name.text)),
+            false => self.tagged_type("struct", name, |btf| btf.struct_named(&name.text)),
         }
     }
 
     /// `enum name`
     pub(crate) fn kernel_enum(&mut self, name: &Name) -> Option<Type> {
-        let what = format!("enum {}", name.text);
-        if let Some(found) = self.of_program("enum", name, |btf| btf.enum_named(&name.text)) {
-            return Some(found);
-        }
-        let btf = self.names(name.span, &what)?;
-        match btf.enum_named(&name.text) {
-            Some(id) => Some(btf.lang_type(id, AddrSpace::Kernel)),
-            None => {
-                let close = btf.similar_types(&name.text);
-                self.fail(|| names::unknown_kernel_type(&what, name.span, &close))
-            }
-        }
+        self.tagged_type("enum", name, |btf| btf.enum_named(&name.text))
     }
 
-    /// A typedef of the kernel; quiet where there is none.
-    pub(crate) fn kernel_typedef(&self, name: &str) -> Option<Type> {
+    /// A typedef of the kernel or of a module; quiet where there is none.
+    pub(crate) fn kernel_typedef(&mut self, name: &Name) -> Option<Type> {
         let btf = self.named_types().ok()?;
-        let id = btf.typedef_named(name)?;
-        Some(btf.lang_type(id, AddrSpace::Kernel))
+        let id = match btf.typedef_named(&name.text) {
+            Some(id) => id,
+            None => self.find_in_modules(name.span, |btf| btf.typedef_named(&name.text))??,
+        };
+        Some(self.types().ok()?.lang_type(id, AddrSpace::Kernel))
     }
 
-    /// An enumerator of the kernel: its value and its enum.
-    pub(crate) fn enumerator(&mut self, name: &str) -> Option<(i128, Type)> {
+    /// An enumerator of the kernel or of a module: its value and its enum.
+    pub(crate) fn enumerator(&mut self, name: &Name) -> Option<(i128, Type)> {
         let btf = self.named_types().ok()?;
-        let (value, id) = btf.enumerator(name)?;
-        Some((i128::from(value), btf.lang_type(id, AddrSpace::Kernel)))
+        let id = match btf.enumerator(&name.text) {
+            Some((_, id)) => id,
+            None => self.find_in_modules(name.span, |btf| btf.enumerator(&name.text).map(|(_, id)| id))??,
+        };
+        let all = self.types().ok()?;
+        let value = all.enum_values_of(id).into_iter().find(|(of, _)| *of == name.text)?.1;
+        Some((i128::from(value), all.lang_type(id, AddrSpace::Kernel)))
     }
 
     /// A struct's field, or a finding that lists those there are.

@@ -29,6 +29,7 @@ mod expr;
 mod field;
 mod functions;
 mod kernel_types;
+mod layers;
 mod map;
 mod options;
 mod pinned;
@@ -139,6 +140,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) types: Option<Btf>,
     /// Types of the programs that are probed.
     pub(crate) debug: debug_types::DebugLayers,
+    /// Types of kernel modules and loaded eBPF programs.
+    pub(crate) layers: layers::Layers,
     /// Headers that the script includes, which are not read.
     pub(crate) includes: Vec<(String, Span)>,
     /// Declared maps by name.
@@ -178,6 +181,7 @@ impl<'a> Checker<'a> {
             settings,
             types: None,
             debug: debug_types::DebugLayers::default(),
+            layers: layers::Layers::default(),
             includes: includes(script),
             declared: BTreeMap::new(),
             before: Slots::default(),

@@ -120,11 +120,11 @@ impl Checker<'_> {
     /// The type of a constant that stands where a type may stand too; nothing for names of types.
     pub(crate) fn enumerator_as_type(&mut self, ty: &TypeExpr) -> Option<Type> {
         let (TypeBase::Named(name), []) = (&ty.base, ty.modifiers.as_slice()) else { return None };
-        if integer_named(&name.text).is_some() || self.kernel_typedef(&name.text).is_some() {
+        if integer_named(&name.text).is_some() || self.kernel_typedef(name).is_some() {
             return None;
         }
         let of_headers = |value: u64| Some(constant::literal(value.into(), name.span)?.ty);
-        match self.enumerator(&name.text) {
+        match self.enumerator(name) {
             Some((_, ty)) => Some(ty),
             None => constants::named(&name.text, self.target.features().arch).and_then(of_headers),
         }
@@ -192,7 +192,7 @@ impl Checker<'_> {
                     {
                         return self.fail(|| unsupported::type_named(n));
                     }
-                    None => self.kernel_typedef(&n.text),
+                    None => self.kernel_typedef(n),
                 };
                 match ty {
                     Some(ty) => Some((ty, modifiers)),

@@ -337,7 +337,7 @@ fn readable_name(prefix: &str, point: &crate::attach::AttachPoint) -> String {
         P::Interval { .. } => "interval",
         P::Profile { .. } => "profile",
         P::Tracepoint { name, .. } | P::RawTracepoint { name, .. } => name,
-        P::Kprobe { function, .. } | P::Fentry { function, .. } => function,
+        P::Kprobe { function, .. } | P::Fentry { function, .. } | P::BpfFunction { function, .. } => function,
         P::Uprobe { symbol, .. } => symbol,
         P::Usdt { name, .. } => name,
         P::Watchpoint { .. } => "watchpoint",

@@ -193,9 +193,13 @@ pub(super) fn stored_size(ty: &Type) -> u32 {
 /// What the kernel binds a program to when it is loaded.
 pub(super) fn load_target(point: &AttachPoint) -> Option<String> {
     match point {
-        AttachPoint::RawTracepoint { name, .. } => Some(name.clone()),
-        AttachPoint::Fentry { function, .. } => Some(function.clone()),
         AttachPoint::Iter { name, .. } => Some(name.clone()),
+        AttachPoint::RawTracepoint { module: None, name } => Some(name.clone()),
+        AttachPoint::RawTracepoint { module: Some(module), name } => Some(format!("{module}:{name}")),
+        AttachPoint::Fentry { module: None, function, .. } => Some(function.clone()),
+        AttachPoint::Fentry { module: Some(module), function, .. } => Some(format!("{module}:{function}")),
+        // The runtime gives libbpf the program itself.
+        AttachPoint::BpfFunction { program, function, .. } => Some(format!("bpf:{program}:{function}")),
         _ => None,
     }
 }

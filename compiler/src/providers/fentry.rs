@@ -1,7 +1,8 @@
-//! `fentry` and `fexit`: kernel functions that BTF describes.
+//! `fentry` and `fexit`: functions of the kernel and its modules that BTF describes, and, after `bpf:`,
+//! those of loaded eBPF programs.
 
 use super::glob::is_pattern;
-use super::{ExpandError, Parts, kprobe};
+use super::{ExpandError, Parts, bpf, kprobe};
 use crate::attach::AttachPoint;
 use crate::target::Target;
 
@@ -15,15 +16,7 @@ pub(super) fn exit(parts: &Parts<'_>, target: &dyn Target) -> Result<Vec<AttachP
 
 fn expand(parts: &Parts<'_>, target: &dyn Target, exit: bool) -> Result<Vec<AttachPoint>, ExpandError> {
     let (module, function) = match parts.texts {
-        ["bpf", ..] => {
-            return Err(ExpandError::Unsupported {
-                message: format!(
-                    "`{}:bpf` (tracing of eBPF programs) is not supported yet",
-                    parts.provider.name
-                ),
-                help: None,
-            });
-        }
+        ["bpf", rest @ ..] => return bpf::expand(parts, rest, target, exit),
         [function] => (None, *function),
         [module, function] => (Some(*module), *function),
         _ => return Err(parts.wrong_count()),
@@ -37,16 +30,23 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, exit: bool) -> Result<Vec<Atta
         return Err(parts.malformed(part, message));
     }
     target.supports(parts.provider.kind)?;
-    let btf = target.btf()?;
-    let found = kprobe::functions(parts, target, module, function)?;
-    let described = |(module, function): &(Option<String>, String)| {
-        // A module's functions are described by its own BTF, which is consulted when it is loaded.
-        module.is_some() || btf.function_id(function).is_some()
-    };
-    let count = found.len();
-    let found: Vec<_> = found.into_iter().filter(described).collect();
+    let exact = !is_pattern(function);
+    let all = found_in(parts, target, module, function, exact)?;
+    let count = all.len();
+    let mut found = Vec::new();
+    for (module, function) in all {
+        let described = match &module {
+            None => target.btf()?.function_id(&function).is_some(),
+            Some(module) => {
+                target.module_btf(module)?.is_some_and(|types| types.function_id(&function).is_some())
+            }
+        };
+        if described {
+            found.push(AttachPoint::Fentry { module, function, exit });
+        }
+    }
     if found.is_empty() {
-        let what = if count == 1 && !is_pattern(function) {
+        let what = if count == 1 && exact {
             format!("the kernel's BTF does not describe the function `{function}`")
         } else {
             format!("the kernel's BTF describes no function that matches `{function}`")
@@ -56,6 +56,19 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, exit: bool) -> Result<Vec<Atta
             help: Some(format!("use `{}:{function}`", if exit { "kretprobe" } else { "kprobe" })),
         });
     }
-    let point = |(module, function)| AttachPoint::Fentry { module, function, exit };
-    Ok(found.into_iter().map(point).collect())
+    Ok(found)
+}
+
+/// The functions that a module and a name mean, each with the module that it is in.
+fn found_in(
+    parts: &Parts<'_>,
+    target: &dyn Target,
+    module: Option<&str>,
+    function: &str,
+    exact: bool,
+) -> Result<Vec<(Option<String>, String)>, ExpandError> {
+    if exact && module.is_none() && target.btf()?.function_id(function).is_some() {
+        return Ok(vec![(None, function.to_owned())]);
+    }
+    kprobe::functions(parts, target, module, function, true)
 }

@@ -38,21 +38,24 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
     }
     // Asked before functions are looked up: without kprobes that is the answer, whatever the name.
     target.supports(parts.provider.kind)?;
-    let found = functions(parts, target, module, function)?;
+    let found = functions(parts, target, module, function, false)?;
     let point = |(module, function)| AttachPoint::Kprobe { module, function, offset, ret };
     Ok(found.into_iter().map(point).collect())
 }
 
-/// The functions that a module and a name mean, as `(module as the script wants it, function)`. Shared
-/// with `fentry`.
+/// The functions that a module and a name mean, as `(module, function)`; with the module that each is in if the
+/// script names one, or `with_module` asks for it. Shared with `fentry`.
 pub(super) fn functions(
     parts: &Parts<'_>,
     target: &dyn Target,
     module: Option<&str>,
     function: &str,
+    with_module: bool,
 ) -> Result<Vec<(Option<String>, String)>, ExpandError> {
     let exact = !is_pattern(function);
-    if exact && module.is_none_or(|m| m == "vmlinux") && target.has_kernel_function(function)? {
+    let any_will_do =
+        if with_module { module == Some("vmlinux") } else { module.is_none_or(|m| m == "vmlinux") };
+    if exact && any_will_do && target.has_kernel_function(function)? {
         return Ok(vec![(None, function.to_owned())]);
     }
     let all = target.kernel_functions()?;
@@ -61,10 +64,11 @@ pub(super) fn functions(
         Some("vmlinux") => actual.is_empty(),
         Some(wanted) => matches(wanted, if actual.is_empty() { "vmlinux" } else { actual }),
     };
+    let tell = module.is_some() || with_module;
     let mut found: Vec<(Option<String>, String)> = all
         .iter()
         .filter(|(f, m)| in_module(m) && if exact { f == function } else { matches(function, f) })
-        .map(|(f, m)| (module.map(|_| m.clone()).filter(|m| !m.is_empty()), f.clone()))
+        .map(|(f, m)| (Some(m.clone()).filter(|m| tell && !m.is_empty()), f.clone()))
         .collect();
     found.dedup();
     if found.is_empty() {

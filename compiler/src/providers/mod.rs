@@ -7,6 +7,7 @@
 //!
 //! An exact name asks the target about that name; only wildcards and misspelt names list things.
 
+mod bpf;
 mod fentry;
 pub mod glob;
 pub(crate) mod iter;
@@ -144,7 +145,7 @@ pub const PROVIDERS: &[Provider] = &[
         name: "fentry",
         short: Some("f"),
         aliases: &["kfunc"],
-        syntax: &["fentry:FUNCTION", "fentry:MODULE:FUNCTION"],
+        syntax: &["fentry:FUNCTION", "fentry:MODULE:FUNCTION", "fentry:bpf:PROGRAM", "fentry:bpf:ID:PROGRAM"],
         doc: "a kernel function is entered, with typed arguments",
         kind: ProgramKind::Fentry,
         expand: fentry::entry,
@@ -153,7 +154,7 @@ pub const PROVIDERS: &[Provider] = &[
         name: "fexit",
         short: Some("fr"),
         aliases: &["kretfunc"],
-        syntax: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION"],
+        syntax: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION", "fexit:bpf:PROGRAM", "fexit:bpf:ID:PROGRAM"],
         doc: "a kernel function returns, with typed arguments and result",
         kind: ProgramKind::Fexit,
         expand: fentry::exit,

@@ -27,17 +27,41 @@ fn target() -> Frozen {
     }
     // What only tells the kernel verifier something.
     b.structure("bpf_iter__task__safe_trusted", 16, &[("meta", void, 0, 0)]);
+    let kernel = b.btf();
+    let module = |build: &dyn Fn(&mut Builder)| {
+        let mut types = Builder::over(&b);
+        build(&mut types);
+        types.btf_over(&kernel)
+    };
+    let kvm = module(&|b| {
+        b.function("kvm_run", proto);
+        b.function("kvm_exit", proto);
+        b.typedef("btf_trace_kvm_entry", event);
+    });
+    let xfs = module(&|b| {
+        b.typedef("btf_trace_xfs_read", event);
+    });
+    let program = |name: &str| {
+        let mut types = Builder::new();
+        let int = types.int("int", 4, true);
+        let proto = types.proto(int, &[("ctx", int)]);
+        types.function(name, proto);
+        types.function("helper", proto);
+        types.btf()
+    };
     let libc = UserFile { path: "/proc/7/root/lib/libc.so.6".into(), shown_path: "/lib/libc.so.6".into() };
     let functions = [("__libc_malloc", 0x500), ("calloc", 0x600), ("malloc", 0x500), ("mallinfo", 0x700)];
     let tracepoints = [("oom", "mark_victim"), ("oom", "wake_reaper"), ("vmscan", "mm_vmscan_wakeup")];
     Frozen {
         features: Features::all(Arch::X86_64, 2),
         tracepoints: tracepoints.map(|(c, n)| ((c.into(), n.into()), TracepointFormat::default())).into(),
-        btf: Some(b.btf()),
+        btf: Some(kernel.clone()),
         functions: ["shrink_node", "oom_kill_process", "oom_badness"].map(Into::into).to_vec(),
         usdt_probes: BTreeMap::from([("/proc/7/root/lib/libc.so.6".into(), static_probes())]),
         signatures: Default::default(),
         source_lines: Default::default(),
+        modules: BTreeMap::from([("kvm".into(), kvm), ("xfs".into(), xfs)]),
+        bpf_programs: BTreeMap::from([(7, program("p0_malloc")), (12, program("p1_free"))]),
         user_files: BTreeMap::from([(
             "libc".into(),
             (libc, functions.map(|(n, at)| (n.into(), at)).to_vec()),
@@ -300,10 +324,46 @@ fn fentry_wants_functions_that_btf_describes() {
         expanded("fentry:oom_badness"),
         ["unsupported: the kernel's BTF does not describe the function `oom_badness`"]
     );
+}
+
+#[test]
+fn functions_of_modules_are_found_with_the_module_they_are_in() {
+    assert_eq!(expanded("fentry:kvm_run"), ["fentry:kvm:kvm_run"]);
+    assert_eq!(expanded("fexit:kvm:kvm_*"), ["fexit:kvm:kvm_exit", "fexit:kvm:kvm_run"]);
+    assert_eq!(expanded("fentry:k*:kvm_run"), ["fentry:kvm:kvm_run"]);
+    assert_eq!(expanded("fentry:*:*r*n*"), ["fentry:kvm:kvm_run", "fentry:shrink_node"]);
     assert_eq!(
-        expanded("fentry:bpf:x"),
-        ["unsupported: `fentry:bpf` (tracing of eBPF programs) is not supported yet"]
+        expanded("fentry:xfs:kvm_run"),
+        ["not found 2: the kernel has no function `kvm_run` in module `xfs`; "]
     );
+    assert_eq!(expanded("kprobe:kvm_run"), ["kprobe:kvm_run"]);
+    assert_eq!(expanded("kprobe:kvm:kvm_run"), ["kprobe:kvm:kvm_run"]);
+}
+
+#[test]
+fn raw_tracepoints_of_modules_are_found_with_the_module_they_are_in() {
+    assert_eq!(expanded("rt:kvm_entry"), ["rawtracepoint:kvm:kvm_entry"]);
+    assert_eq!(expanded("rt:*:kvm_entry"), ["rawtracepoint:kvm:kvm_entry"]);
+    assert_eq!(expanded("rt:xfs:*"), ["rawtracepoint:xfs:xfs_read"]);
+    assert_eq!(expanded("rt:*_a*"), ["rawtracepoint:mark_all"]);
+    assert_eq!(
+        expanded("rt:kvm:mark_all"),
+        ["not found 2: there is no raw tracepoint `mark_all` in module `kvm`; "]
+    );
+}
+
+#[test]
+fn functions_of_loaded_programs_are_found_by_name_and_program() {
+    assert_eq!(expanded("fentry:bpf:p0_malloc"), ["fentry:bpf:7:p0_malloc"]);
+    assert_eq!(expanded("fexit:bpf:helper"), ["fexit:bpf:7:helper", "fexit:bpf:12:helper"]);
+    assert_eq!(expanded("fentry:bpf:12:*"), ["fentry:bpf:12:helper", "fentry:bpf:12:p1_free"]);
+    assert_eq!(
+        expanded("fentry:bpf:p0_maloc"),
+        [
+            "not found 2: no loaded eBPF program has a function `p0_maloc` that can be traced; fentry:bpf:p0_malloc"
+        ]
+    );
+    assert_eq!(expanded("fentry:bpf:x:y"), ["malformed 2: `x` is not the id of an eBPF program"]);
 }
 
 #[test]

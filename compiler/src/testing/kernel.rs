@@ -313,6 +313,8 @@ impl<'a> Making<'a> {
             functions: self.functions,
             signatures: BTreeMap::new(),
             source_lines: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            bpf_programs: BTreeMap::new(),
             user_files: self.files,
             usdt_probes: self.static_probes,
             symbols: self.symbols.iter().cloned().collect(),

@@ -20,10 +20,14 @@ pub fn kernel() -> Frozen {
     let functions = ["calloc", "free", "malloc", "malloc_usable_size"];
     let functions: Vec<(String, u64)> =
         functions.iter().zip(0x1000..).map(|(f, at)| ((*f).to_owned(), at)).collect();
+    let kernel = types();
+    let btf = kernel.btf();
     Frozen {
         features: features(),
         tracepoints: tracepoints(),
-        btf: Some(types()),
+        modules: BTreeMap::from([("nf_tables".to_owned(), module_types(&kernel).btf_over(&btf))]),
+        bpf_programs: BTreeMap::from([(41, program_types().btf())]),
+        btf: Some(btf),
         functions: ["do_exit", "oom_kill_process", "vfs_read", "vfs_write"].map(str::to_owned).to_vec(),
         usdt_probes: BTreeMap::from([("/usr/lib/libc.so.6".to_owned(), static_probes())]),
         signatures: Default::default(),
@@ -106,7 +110,7 @@ fn tracepoints() -> BTreeMap<(String, String), TracepointFormat> {
 }
 
 /// A handful of the kernel's types, with what fields can be: nested, anonymous, bit-fields, arrays.
-fn types() -> Btf {
+fn types() -> fixture::Builder {
     let mut b = fixture::Builder::new();
     let int = b.int("int", 4, true);
     let unsigned = b.int("unsigned int", 4, false);
@@ -173,7 +177,38 @@ fn types() -> Btf {
     );
     let event = [("regs", regs, 0, 0), ("sample_period", long, 168 * 8, 0), ("addr", long, 176 * 8, 0)];
     b.structure("bpf_perf_event_data", 184, &event);
-    b.btf()
+    b
+}
+
+/// What a module adds: structs of its own, a function, an event.
+fn module_types(kernel: &fixture::Builder) -> fixture::Builder {
+    let mut b = fixture::Builder::over(kernel);
+    let (int, unsigned) = (1, 2);
+    let family = b.enumeration("nft_family", false, &[("NFT_INET", 1), ("NFT_ARP", 3)]);
+    // The kernel has one of that name too.
+    let state = b.structure("mm_rss_stat", 4, &[("rules", unsigned, 0, 0)]);
+    let table = b.structure(
+        "nft_table",
+        12,
+        &[("handle", int, 0, 0), ("family", family, 32, 0), ("stat", state, 64, 0)],
+    );
+    let table = b.ptr(table);
+    let proto = b.proto(int, &[("table", table), ("count", unsigned)]);
+    b.function("nf_tables_newtable", proto);
+    let data = b.ptr(0);
+    let traced = b.proto(0, &[("__data", data), ("table", table)]);
+    let traced = b.ptr(traced);
+    b.typedef("btf_trace_nft_commit", traced);
+    b
+}
+
+/// The types of a loaded eBPF program.
+fn program_types() -> fixture::Builder {
+    let mut b = fixture::Builder::new();
+    let (int, long) = (b.int("int", 4, true), b.int("unsigned long long", 8, false));
+    let proto = b.proto(int, &[("ctx", long)]);
+    b.function("p0_malloc", proto);
+    b
 }
 
 /// An iterator: the struct of its context, whose members are at multiples of eight bytes, and the function that its

@@ -36,6 +36,8 @@ fn lowered(source: &str) -> (Module, Plan) {
         usdt_probes: Default::default(),
         signatures: Default::default(),
         source_lines: Default::default(),
+        modules: Default::default(),
+        bpf_programs: Default::default(),
         user_files: BTreeMap::new(),
         symbols: BTreeMap::new(),
     };

@@ -338,7 +338,10 @@ impl<'a> Attaching<'a> {
             | AttachPoint::Iter { .. }
             | AttachPoint::Test { .. }
             | AttachPoint::Bench { .. }
-            | AttachPoint::Fentry { .. } => Err(RunError::internal(format!("`{point}` has no perf event"))),
+            | AttachPoint::Fentry { .. }
+            | AttachPoint::BpfFunction { .. } => {
+                Err(RunError::internal(format!("`{point}` has no perf event")))
+            }
         }
     }
 
@@ -595,7 +598,9 @@ fn remedy(point: &AttachPoint, errno: i32) -> Option<&'static str> {
         AttachPoint::Tracepoint { .. } => tracepoint::remedy(errno),
         AttachPoint::Kprobe { .. } => kprobe::remedy(errno),
         AttachPoint::Uprobe { .. } | AttachPoint::Usdt { .. } => uprobe::remedy(errno),
-        AttachPoint::RawTracepoint { .. } | AttachPoint::Fentry { .. } => tracing::remedy(errno),
+        AttachPoint::RawTracepoint { .. } | AttachPoint::Fentry { .. } | AttachPoint::BpfFunction { .. } => {
+            tracing::remedy(errno)
+        }
         AttachPoint::Profile { .. } | AttachPoint::Software { .. } => sampling::remedy(errno, false),
         AttachPoint::Hardware { .. } => sampling::remedy(errno, true),
         AttachPoint::Watchpoint { .. } => watchpoint::remedy(errno),

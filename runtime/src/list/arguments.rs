@@ -12,15 +12,21 @@ pub fn of(point: &AttachPoint, target: &dyn Target) -> Result<Vec<String>, FactE
             let format = target.tracepoint(category, name)?;
             Ok(format.iter().flat_map(|f| &f.fields).map(field).collect())
         }
-        AttachPoint::RawTracepoint { name, .. } => {
-            let btf = target.btf()?;
-            Ok(typed(btf, btf.raw_tracepoint_args(name).unwrap_or_default()))
+        AttachPoint::RawTracepoint { module, name } => {
+            let described = |btf: Btf| typed(&btf, btf.raw_tracepoint_args(name).unwrap_or_default());
+            Ok(types_of(module.as_deref(), target)?.map(described).unwrap_or_default())
         }
-        AttachPoint::Kprobe { function, offset: 0, ret, .. } => {
-            function_arguments(target.btf()?, function, !ret, *ret)
+        AttachPoint::Kprobe { module, function, offset: 0, ret } => {
+            let types = types_of(module.as_deref(), target)?;
+            Ok(types.map(|btf| function_arguments(&btf, function, !ret, *ret)).unwrap_or_default())
         }
-        AttachPoint::Fentry { function, exit, .. } => {
-            function_arguments(target.btf()?, function, true, *exit)
+        AttachPoint::Fentry { module, function, exit } => {
+            let types = types_of(module.as_deref(), target)?;
+            Ok(types.map(|btf| function_arguments(&btf, function, true, *exit)).unwrap_or_default())
+        }
+        AttachPoint::BpfFunction { program, function, exit } => {
+            let types = target.bpf_program_btf(*program)?;
+            Ok(types.map(|btf| function_arguments(&btf, function, true, *exit)).unwrap_or_default())
         }
         AttachPoint::Uprobe { path, file_offset, offset: 0, ret: false, .. } => {
             Ok(target.user_signature(path, *file_offset)?.as_ref().map(parameters).unwrap_or_default())
@@ -72,16 +78,19 @@ fn field(field: &TracepointField) -> String {
     }
 }
 
-fn function_arguments(
-    btf: &Btf,
-    function: &str,
-    params: bool,
-    result: bool,
-) -> Result<Vec<String>, FactError> {
-    let Some(proto) = btf.function(function) else { return Ok(Vec::new()) };
+/// The types of a module, or of the kernel itself.
+fn types_of(module: Option<&str>, target: &dyn Target) -> Result<Option<Btf>, FactError> {
+    match module {
+        Some(module) => target.module_btf(module),
+        None => target.btf().cloned().map(Some),
+    }
+}
+
+fn function_arguments(btf: &Btf, function: &str, params: bool, result: bool) -> Vec<String> {
+    let Some(proto) = btf.function(function) else { return Vec::new() };
     let mut lines = if params { typed(btf, proto.params) } else { Vec::new() };
     lines.extend(proto.ret.filter(|_| result).map(|id| format!("{} retval", btf.c_name(id))));
-    Ok(lines)
+    lines
 }
 
 fn typed(btf: &Btf, arguments: Vec<(String, u32)>) -> Vec<String> {

@@ -13,17 +13,21 @@ mod rejection;
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::libbpf_sys;
-use libbpf_rs::{AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, ProgramAttachType};
+use libbpf_rs::{
+    AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, ProgramAttachType,
+};
+use memql_compiler::attach::AttachPoint;
 use memql_compiler::plan::{Compiled, Plan, ProgramPlan};
 use memql_compiler::target::Features;
 
 use crate::attach::LinkStyle;
 use crate::error::RunError;
 use crate::remedies::Remedies;
+use crate::target::programs;
 use libbpf_messages::Recording;
 
 /// Each instruction with what is known there (`BPF_LOG_LEVEL1`, include/linux/bpf_verifier.h).
@@ -67,6 +71,8 @@ pub struct Opened<'a> {
     object: OpenObject,
     plan: &'a Plan,
     styles: Vec<LinkStyle>,
+    /// Loaded programs that programs of the object trace.
+    traced: Vec<OwnedFd>,
     logs: Logs,
 }
 
@@ -74,7 +80,7 @@ impl<'a> Opened<'a> {
     /// Reads the object and decides how its programs will be attached.
     ///
     /// # Errors
-    /// Only if memql's own object is malformed: an internal error.
+    /// If an eBPF program that is to be traced has gone; otherwise only if memql's own object is malformed.
     pub fn open(compiled: &'a Compiled, features: &Features, logs: Logs) -> Result<Opened<'a>, RunError> {
         let recording = Recording::start(PrintLevel::Warn);
         let mut object = ObjectBuilder::default()
@@ -89,6 +95,7 @@ impl<'a> Opened<'a> {
         let plan = &compiled.plan;
         let styles: Vec<LinkStyle> =
             plan.programs.iter().map(|program| LinkStyle::of(program, features)).collect();
+        let mut traced = Vec::new();
         for mut program in object.progs_mut() {
             if logs.verifier {
                 program.set_log_level(VERIFIER_LOG_LEVEL);
@@ -98,11 +105,15 @@ impl<'a> Opened<'a> {
                     if let Some(attach_type) = attach_type(styles[index]) {
                         program.set_attach_type(attach_type);
                     }
+                    let points = plan.programs[index].points.as_slice();
+                    if let [(AttachPoint::BpfFunction { program: id, function, exit: _ }, _)] = points {
+                        traced.push(aim(&mut program, *id, function)?);
+                    }
                 }
                 Some(_) | None => program.set_autoload(false),
             }
         }
-        Ok(Opened { object, plan, styles, logs })
+        Ok(Opened { object, plan, styles, traced, logs })
     }
 
     /// Gives a map of the object so many entries.
@@ -123,7 +134,7 @@ impl<'a> Opened<'a> {
     /// # Errors
     /// If the kernel refuses a map or a program: which one, why, and what to do.
     pub fn load(self) -> Result<Loaded, RunError> {
-        let Opened { object, plan, styles, logs } = self;
+        let Opened { object, plan, styles, traced: _until_loaded, logs } = self;
         let recording = Recording::start(logs.level());
         let started = Instant::now();
         // SAFETY: the object is open and not loaded; libbpf undoes a failed load when it is closed.
@@ -139,6 +150,18 @@ impl<'a> Opened<'a> {
         let programs = fds.into_iter().zip(styles).map(|(fd, style)| LoadedProgram { fd, style }).collect();
         Ok(Loaded { object, programs, took: started.elapsed(), messages: logs.wanted(messages) })
     }
+}
+
+/// Has a program bound to a function of a loaded eBPF program when it is loaded; the descriptor must live until
+/// then.
+fn aim(program: &mut OpenProgramMut<'_>, id: u32, function: &str) -> Result<OwnedFd, RunError> {
+    let what = format!("cannot trace `{function}` of eBPF program {id}");
+    let target = programs::open(id).map_err(|error| RunError::system(what.clone(), &error))?;
+    let target = target.ok_or_else(|| RunError::plain(format!("{what}: it is not loaded any more")))?;
+    program
+        .set_attach_target(target.as_raw_fd(), Some(function.to_owned()))
+        .map_err(|error| RunError::plain(format!("{what}: {error:#}")))?;
+    Ok(target)
 }
 
 /// What the kernel must be told at load time about how a program will be attached.

@@ -30,7 +30,7 @@ impl KernelFunctions {
         let owned =
             |name: &str, module: Option<&str>| (name.to_owned(), module.unwrap_or_default().to_owned());
         let mut all: Vec<_> = match self.traceable(tracefs) {
-            Some(text) => text.lines().map(traceable).map(|(name, module)| owned(name, module)).collect(),
+            Some(text) => traceables(text).map(|(name, module)| owned(name, module)).collect(),
             None => symbols(self.kallsyms()?).filter(|s| s.code).map(|s| owned(s.name, s.module)).collect(),
         };
         all.sort();
@@ -42,7 +42,7 @@ impl KernelFunctions {
     /// call of it, say) may take a kprobe all the same; the kernel tells when it is attached.
     pub fn has(&self, name: &str, tracefs: Option<&Tracefs>) -> Result<bool, FactError> {
         match self.traceable(tracefs) {
-            Some(text) if text.lines().any(|line| traceable(line).0 == name) => Ok(true),
+            Some(text) if traceables(text).any(|(of, _)| of == name) => Ok(true),
             Some(_) | None => Ok(symbols(self.kallsyms()?).any(|s| s.code && s.name == name)),
         }
     }
@@ -81,6 +81,13 @@ impl KernelFunctions {
         };
         self.symbols.get_or_init(read).as_deref().map_err(Clone::clone)
     }
+}
+
+/// The functions of `available_filter_functions` with their modules. Where the kernel left a weak function out
+/// that another one replaced, the list has a line for the hole (`FTRACE_INVALID_FUNCTION`,
+/// include/linux/ftrace.h).
+fn traceables(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    text.lines().map(traceable).filter(|(name, _)| !name.starts_with("__ftrace_invalid_address__"))
 }
 
 /// A line of `available_filter_functions`: `name` or `name [module]`.
@@ -146,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_ftrace_can_trace_is_the_list_where_it_can_be_read() {
-        let functions = with(Some("vfs_read\nkvm_run [kvm]\ndo_exit\n"), KALLSYMS);
+        let functions =
+            with(Some("vfs_read\nkvm_run [kvm]\n__ftrace_invalid_address___24\ndo_exit\n"), KALLSYMS);
         assert_eq!(functions.all(None), Ok(pairs(&[("do_exit", ""), ("kvm_run", "kvm"), ("vfs_read", "")])));
         assert_eq!(functions.has("kvm_run", None), Ok(true));
         assert_eq!(functions.has("oom_badness", None), Ok(true), "kallsyms has it");

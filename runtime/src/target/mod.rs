@@ -5,6 +5,8 @@
 //! tracefs      tracepoints and their ids; a private instance where it is not mounted
 //! format       tracepoint format files
 //! functions    kernel functions and addresses (tracefs, kallsyms)
+//! module_btf   types of kernel modules
+//! programs     functions and types of loaded eBPF programs
 //! files        programs and libraries by name, as the traced process sees them
 //! dwarf        what debug information says of programs and libraries
 //! elf          functions of programs and libraries
@@ -20,7 +22,8 @@ use memql_compiler::attach::ProgramKind;
 use memql_compiler::btf::Btf;
 use memql_compiler::debug_info::{DebugTypes, LinePlaces, Signature, TypeRef};
 use memql_compiler::target::{
-    Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile, UserSymbol,
+    BpfFunction, Demangled, FactError, Features, FunctionExtent, Target, TracepointFormat, UserFile,
+    UserSymbol,
 };
 use memql_compiler::usdt::UsdtNote;
 
@@ -34,6 +37,8 @@ mod functions;
 mod kernel_btf;
 mod kinds;
 mod mapped;
+mod module_btf;
+pub(crate) mod programs;
 mod tracefs;
 mod usdt;
 
@@ -62,6 +67,7 @@ pub struct Running {
     features: OnceCell<Features>,
     tracefs: OnceCell<Result<Tracefs, FactError>>,
     btf: OnceCell<Result<Btf, FactError>>,
+    module_btf: RefCell<HashMap<String, Option<Btf>>>,
     functions: KernelFunctions,
     kinds: RefCell<HashMap<ProgramKind, Result<(), FactError>>>,
     symbols: elf::SymbolTables,
@@ -79,6 +85,7 @@ impl Running {
             features: OnceCell::new(),
             tracefs: OnceCell::new(),
             btf: OnceCell::new(),
+            module_btf: RefCell::default(),
             functions: KernelFunctions::default(),
             kinds: RefCell::default(),
             symbols: elf::SymbolTables::default(),
@@ -273,6 +280,27 @@ impl Target for Running {
 
     fn btf(&self) -> Result<&Btf, FactError> {
         self.btf.get_or_init(kernel_btf::read).as_ref().map_err(Clone::clone)
+    }
+
+    fn modules_with_types(&self) -> Result<Vec<String>, FactError> {
+        module_btf::list()
+    }
+
+    fn module_btf(&self, module: &str) -> Result<Option<Btf>, FactError> {
+        if let Some(known) = self.module_btf.borrow().get(module) {
+            return Ok(known.clone());
+        }
+        let read = module_btf::read(module, self.btf()?)?;
+        self.module_btf.borrow_mut().insert(module.to_owned(), read.clone());
+        Ok(read)
+    }
+
+    fn bpf_functions(&self) -> Result<Vec<BpfFunction>, FactError> {
+        programs::functions()
+    }
+
+    fn bpf_program_btf(&self, program: u32) -> Result<Option<Btf>, FactError> {
+        programs::types(program)
     }
 
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, FactError> {

@@ -116,7 +116,9 @@ fn named_mode(arg: &AstExpr) -> Option<StackMode> {
 }
 
 fn stack_limit(checker: &mut Checker<'_>, call: &Call<'_>, arg: &AstExpr) -> Option<u32> {
-    if matches!(arg.kind, Ast::Ident(_)) && checker.enumerator(&ident_text(arg)).is_none() {
+    if let Ast::Ident(name) = &arg.kind
+        && checker.enumerator(name).is_none()
+    {
         return checker.fail(|| errors::unknown_mode(call.name, arg.span, &mode_names()));
     }
     let value = checker.stored_value(arg)?;
@@ -130,13 +132,6 @@ fn stack_limit(checker: &mut Checker<'_>, call: &Call<'_>, arg: &AstExpr) -> Opt
             Some(n.min(i128::from(most)) as u32)
         }
         None => checker.fail(|| errors::not_a_constant(call.name, "the number of frames", arg.span)),
-    }
-}
-
-fn ident_text(arg: &AstExpr) -> String {
-    match &arg.kind {
-        Ast::Ident(name) => name.text.clone(),
-        _ => String::new(),
     }
 }
 
