@@ -31,12 +31,19 @@ struct Case {
     stack: Vec<(u64, u64)>,
     /// Another process's tables were read, not this one's.
     other_process: bool,
+    /// A return probe waits for a call: where its return address was on the stack, and that address.
+    return_probe: Option<(u64, u64)>,
 }
+
+/// What return probes put in place of return addresses.
+const TRAMPOLINE: u64 = 0x7fff_ffff_e000;
 
 impl Case {
     fn unwind(&self, call: &str, registers: Registers) -> Unwound {
         let source = format!("uprobe:libc:malloc {{ @ = {call}; }}");
-        let (plain, plan) = lowered(&source, check_support::kernel().features).unwrap();
+        let types = self.return_probe.map(|_| check_support::return_probe_types());
+        let instances = types.map(|types| lower::ReturnInstances::of(&types).expect("all types are there"));
+        let (plain, plan) = lowered_with(&source, check_support::kernel().features, instances).unwrap();
         let mut optimised = plain.clone();
         passes::optimise(&mut optimised);
         let found = self.run(&plain, &plan, registers);
@@ -55,6 +62,24 @@ impl Case {
         let mut world = World::default();
         for (address, word) in &self.stack {
             world.user.put(*address, &word.to_le_bytes());
+        }
+        if let Some((place, original)) = self.return_probe {
+            // See `return_probe_types`. The innermost call's address was replaced twice.
+            let task = world.task.address;
+            let words = [
+                (task + 8, 0x1000),
+                (0x1000 + 40, 0x2000),
+                (0x2000 + 24, TRAMPOLINE),
+                (task + 16, 0x3000),
+                (0x3000 + 32, 0x4000),
+                (0x4000, 0x5000),
+                (0x4000 + 8, place),
+                (0x4000 + 16, TRAMPOLINE),
+                (0x5000, 0),
+                (0x5000 + 8, place),
+                (0x5000 + 16, original),
+            ];
+            words.iter().for_each(|(address, word)| world.kernel.put(*address, &u64::to_le_bytes(*word)));
         }
         let process = world.task.pid + u32::from(self.other_process);
         let mut machine = Machine::new(&module, world);
@@ -92,16 +117,22 @@ impl Case {
 }
 
 fn lowered(source: &str, features: Features) -> Result<(Module, Plan), String> {
+    lowered_with(source, features, None)
+}
+
+fn lowered_with(
+    source: &str,
+    features: Features,
+    return_instances: Option<lower::ReturnInstances>,
+) -> Result<(Module, Plan), String> {
     let tree = memql_grammar::parse(source).unwrap_or_else(|errors| panic!("{source}\n{errors:?}"));
     let mut target = check_support::kernel();
     target.features = features.clone();
     let shown =
         |findings: Vec<diagnostic::Diagnostic>| diagnostic::render("test.mq", source, &findings, false);
     let (script, _) = check::check(&tree, &target, &RunConfig::default()).map_err(shown)?;
-    let lowered = lower::lower(
-        &script,
-        &lower::Config { pid: None, features, lost_by_place: false, return_instances: None },
-    );
+    let lowered =
+        lower::lower(&script, &lower::Config { pid: None, features, lost_by_place: false, return_instances });
     lowered.map(|lowered| (lowered.module, lowered.plan)).map_err(shown)
 }
 
@@ -202,6 +233,24 @@ fn a_process_whose_tables_were_not_read_has_no_stack() {
     let case = Case { rows: vec![(0, moved(0))], other_process: true, ..Case::default() };
     let registers = Registers { instruction: 0x40_0000, stack: STACK, frame: 0 };
     assert_eq!(case.unwind("dw_ustack", registers), (vec![], vec![(Loss::StackWithoutTables, 1)]));
+}
+
+#[test]
+fn a_return_address_that_return_probes_replaced_is_looked_up_by_its_place() {
+    let rows = vec![(0x100, moved(24)), (0x200, moved(0)), (0x300, OUTERMOST), (0x400, Rule::UNKNOWN)];
+    let stack = vec![(STACK + 24, TRAMPOLINE), (STACK + 32, 0x40_0310)];
+    let registers = Registers { instruction: 0x40_0110, stack: STACK, frame: 0 };
+    let case = |place| Case {
+        rows: rows.clone(),
+        stack: stack.clone(),
+        return_probe: Some((place, 0x40_0234)),
+        ..Case::default()
+    };
+    let whole = (vec![0x40_0110, 0x40_0234, 0x40_0310], vec![]);
+    assert_eq!(case(STACK + 24).unwind("dw_ustack", registers), whole);
+    // It waits for another call: where this one returns to is not known.
+    let cut = (vec![0x40_0110], vec![(Loss::StackUnknown, 1)]);
+    assert_eq!(case(STACK + 80).unwind("dw_ustack", registers), cut);
 }
 
 #[test]

@@ -109,6 +109,22 @@ fn tracepoints() -> BTreeMap<(String, String), TracepointFormat> {
     .collect()
 }
 
+/// The kernel's types from a task to the return addresses that return probes replaced.
+#[allow(dead_code)]
+pub fn return_probe_types() -> Btf {
+    let mut b = fixture::Builder::new();
+    let long = b.int("unsigned long", 8, false);
+    let pointer = b.ptr(0);
+    b.structure("xol_area", 32, &[("vaddr", long, 24 * 8, 0)]);
+    let state = b.structure("uprobes_state", 16, &[("xol_area", pointer, 8 * 8, 0)]);
+    b.structure("mm_struct", 48, &[("uprobes_state", state, 32 * 8, 0)]);
+    b.structure("task_struct", 24, &[("mm", pointer, 8 * 8, 0), ("utask", pointer, 16 * 8, 0)]);
+    b.structure("uprobe_task", 40, &[("return_instances", pointer, 32 * 8, 0)]);
+    let members = [("next", pointer, 0, 0), ("stack", long, 8 * 8, 0), ("orig_ret_vaddr", long, 16 * 8, 0)];
+    b.structure("return_instance", 24, &members);
+    b.btf()
+}
+
 /// A handful of the kernel's types, with what fields can be: nested, anonymous, bit-fields, arrays.
 fn types() -> fixture::Builder {
     let mut b = fixture::Builder::new();
