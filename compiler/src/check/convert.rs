@@ -208,7 +208,13 @@ impl Checker<'_> {
                         let value = self.convert(value, &Type::Int { bits: bytes as u8 * 8, signed })?;
                         Some(Expr { span, ..cast_to(value, &to) })
                     }
-                    _ => self.fail(|| types::cast_size(&value, &to, span)),
+                    // Of six bytes, say: those of the number, lowest first.
+                    bytes => {
+                        let number = constant::value_of(&value).unwrap_or_default() as i64;
+                        let mut text = number.to_le_bytes()[..value.ty.size() as usize].to_vec();
+                        text.truncate(bytes as usize);
+                        Some(Expr { kind: ExprKind::Text(text), ty: to, span })
+                    }
                 }
             }
             // The text with its NULs, byte by byte.
