@@ -116,3 +116,45 @@ fn the_tests_of_the_documentation_pass() {
     }
     assert!(count > 0, "docs/ has no examples marked `memql-test`");
 }
+
+/// The first cells of the tables of a page's section, headings left out.
+fn rows<'p>(page: &'p str, section: &str) -> Vec<&'p str> {
+    let from = page.split_once(section).expect("the page has the section").1;
+    let section = from.split("\n## ").next().unwrap_or(from);
+    let lines: Vec<&str> = section.lines().collect();
+    let is_rule = |line: &str| line.starts_with("| ---");
+    let cell = |line: &'p str| line.strip_prefix("| ")?.split(" |").next();
+    let heads: Vec<bool> = lines.iter().skip(1).map(|next| is_rule(next)).chain([false]).collect();
+    let body = lines.iter().zip(heads).filter(|(line, head)| !head && !is_rule(line));
+    body.filter_map(|(line, _)| cell(line)).collect()
+}
+
+/// Whether a test is there: a file, or a function in it.
+fn there(test: &str) -> bool {
+    let (file, function) = test.split_once("::").map_or((test, None), |(file, name)| (file, Some(name)));
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+    text.is_ok_and(|text| function.is_none_or(|name| text.contains(&format!("fn {name}("))))
+}
+
+#[test]
+fn every_row_of_the_compatibility_table_names_its_tests() {
+    let read = |name: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("it is there")
+    };
+    let (page, list) = (read("docs/compatibility.md"), read("tests/compatibility.txt"));
+    let rows = rows(&page, "## Row by row");
+    assert!(rows.len() > 30, "{rows:?}");
+    let lines: Vec<&str> = list.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()).collect();
+    let (tests, names): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.starts_with(' '));
+    let is_of =
+        |row: &str, name: &str| row == name || row.strip_prefix(name).is_some_and(|r| r.starts_with(','));
+    let without_tests: Vec<&&str> = rows.iter().filter(|row| !names.iter().any(|n| is_of(row, n))).collect();
+    let without_row: Vec<&&str> = names.iter().filter(|n| !rows.iter().any(|row| is_of(row, n))).collect();
+    let gone: Vec<&&str> = tests.iter().filter(|test| !there(test.trim())).collect();
+    let unnamed = lines.windows(2).filter(|w| !w[0].starts_with(' ') && !w[1].starts_with(' ')).count();
+    assert!(
+        without_tests.is_empty() && without_row.is_empty() && gone.is_empty() && unnamed == 0,
+        "tests/compatibility.txt: rows without tests {without_tests:?}; names that are no row {without_row:?}; \
+         tests that are not there {gone:?}; names without a test below: {unnamed}"
+    );
+}
