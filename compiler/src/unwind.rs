@@ -27,7 +27,7 @@ pub const RULES: &str = "unwind_rules";
 /// The most mappings of code that one process's table has; a power of two.
 pub const MOST_MAPPINGS: u32 = 1 << 12;
 /// The most rows that one file's table has; a power of two.
-pub const MOST_ROWS: u32 = 1 << 24;
+pub const MOST_ROWS: u32 = 1 << 22;
 
 /// Bytes of an entry of [`PROCESSES`].
 pub const PROCESS_BYTES: u32 = 8;

@@ -536,6 +536,8 @@ impl Handler for Live<'_, '_, '_> {
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), Failure> {
+        // The kernel may wake us for a signal before it does for what was mapped earlier.
+        self.run.unwinding.borrow_mut().iter_mut().for_each(Filled::catch_up);
         let of_signal = self.run.triggers.signals.iter().filter(|(number, _)| *number == signal);
         of_signal.map(|(_, program)| *program).try_for_each(|program| self.timer(program))
     }

@@ -23,6 +23,10 @@ use object::{Endianness, ReadRef};
 
 use super::rule::{Bytes, Reading};
 
+/// The largest call frame information that is read, in bytes: several times that of the largest programs. What a traced
+/// process maps is its own choice.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// One file's rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
@@ -94,8 +98,8 @@ impl Table {
         let sections = header.sections(endian, data).map_err(damaged)?;
         let section = |name: &str| read_section(&sections, endian, data, name);
         let mut bases = BaseAddresses::default();
-        if let Some((_, text)) = section(".text")? {
-            bases = bases.set_text(text);
+        if let Some((_, text)) = sections.section_by_name(endian, b".text") {
+            bases = bases.set_text(text.sh_addr(endian));
         }
         let (rows, base) = match section(".eh_frame")?.filter(|(bytes, _)| bytes.len() > 4) {
             Some((bytes, address)) => {
@@ -130,6 +134,9 @@ fn read_section<'d, R: ReadRef<'d>>(
     name: &str,
 ) -> Result<Option<(&'d [u8], u64)>, String> {
     let Some((_, section)) = sections.section_by_name(endian, name.as_bytes()) else { return Ok(None) };
+    if section.sh_size(endian) > MOST_BYTES {
+        return Err(format!("`{name}` has more than {} MiB", MOST_BYTES >> 20));
+    }
     let bytes = section.data(endian, data).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
     Ok(Some((bytes, section.sh_addr(endian))))
 }
@@ -163,12 +170,23 @@ fn pieces<'d, S: UnwindSection<Bytes<'d>>>(section: &S, bases: &BaseAddresses) -
         let encoding = function.cie().encoding();
         let reading = Reading { section, encoding, signal: function.is_signal_trampoline() };
         let end = function.initial_address().saturating_add(function.len());
-        let mut table = function.rows(section, bases, &mut context).map_err(damaged)?;
-        while let Some(row) = table.next_row().map_err(damaged)? {
-            let addresses = row.start_address()..row.end_address().min(end);
-            if !addresses.is_empty() {
-                pieces.push(Piece { addresses, rule: reading.rule(row) });
+        let before = pieces.len();
+        let mut rows = || {
+            let mut table = function.rows(section, bases, &mut context)?;
+            while let Some(row) = table.next_row()? {
+                let addresses = row.start_address()..row.end_address().min(end);
+                if !addresses.is_empty() {
+                    pieces.push(Piece { addresses, rule: reading.rule(row) });
+                }
             }
+            Ok::<(), gimli::Error>(())
+        };
+        if rows().is_err() {
+            // Nothing is known of this function; others are as good as they were.
+            pieces.truncate(before);
+        }
+        if pieces.len() > MOST_ROWS as usize {
+            return Err(format!("it has more than {MOST_ROWS} rows"));
         }
     }
     pieces.sort_by_key(|piece| piece.addresses.start);
@@ -199,8 +217,5 @@ fn rows(pieces: Vec<Piece>) -> Result<(Vec<Row>, u64), String> {
         end = end.max(piece.addresses.end);
     }
     add(end, Rule::UNKNOWN)?;
-    if rows.len() > MOST_ROWS as usize {
-        return Err(format!("it has more than {MOST_ROWS} rows"));
-    }
     Ok((rows, base))
 }

@@ -146,6 +146,17 @@ fn offsets_that_no_frame_has_are_unknown() {
 }
 
 #[test]
+fn a_function_whose_instructions_make_no_sense_is_unknown_and_others_are_not() {
+    let mut frames = common("zR");
+    function(&mut frames, 0x1000, 0x10, &[]);
+    // An instruction that there is not.
+    function(&mut frames, 0x1010, 0x10, &[0x3f]);
+    function(&mut frames, 0x1020, 0x10, &[]);
+    let expected = [(0, ENTRY), (0x10, Rule::UNKNOWN), (0x20, ENTRY), (0x30, Rule::UNKNOWN)];
+    assert_eq!(rows(&frames).unwrap(), expected.map(|(place, rule)| Row { place, rule }));
+}
+
+#[test]
 fn damaged_information_is_an_error_and_no_more() {
     let mut frames = common("zR");
     function(&mut frames, 0x1000, 0x40, &[0x41, 0x0e, 16, 0x86, 2]);
