@@ -4,12 +4,12 @@ use memql_grammar::ast;
 
 use crate::check::{self, RunConfig};
 use crate::diagnostic::Diagnostic;
-use crate::emit::EmitError;
+use crate::emit::{EmitError, STACK_BYTES};
 use crate::ir::Module;
 use crate::plan::{Compiled, EventPlan};
 use crate::sources::Sources;
 use crate::target::Target;
-use crate::{emit, lower, passes};
+use crate::{emit, lower, passes, scratch};
 use memql_grammar::ast::Span;
 
 /// Everything that compiling a script yields.
@@ -74,11 +74,41 @@ pub fn compile(
 
 /// A probe that does not fit what the kernel gives a program.
 fn too_large(error: &EmitError, names: &[String], spans: &[Span]) -> Diagnostic {
-    let program = match error {
-        EmitError::Stack { program, .. } | EmitError::Scratch { program, .. } => Some(program),
-        EmitError::Object(_) => None,
+    let (program, title, variables) = match error {
+        EmitError::Stack { program, bytes, variables } => (
+            program,
+            format!("this probe needs {bytes} bytes of stack, and the kernel gives {STACK_BYTES}"),
+            variables,
+        ),
+        EmitError::Scratch { program, bytes, variables } => {
+            let most = scratch::MAX_SCRATCH_BYTES;
+            (
+                program,
+                format!("this probe needs {bytes} bytes of memory, and the kernel gives {most}"),
+                variables,
+            )
+        }
+        EmitError::Object(_) => {
+            return Diagnostic::error("E0802", error.to_string(), Span::default(), "this script");
+        }
     };
-    let span = names.iter().zip(spans).find(|(name, _)| Some(*name) == program).map(|(_, span)| *span);
-    Diagnostic::error("E0802", error.to_string(), span.unwrap_or_default(), "this probe")
-        .help("use fewer or shorter variables and keys, or split the probe in two")
+    let span = names.iter().zip(spans).find(|(name, _)| *name == program).map(|(_, span)| *span);
+    let largest: Vec<String> = variables
+        .iter()
+        .filter(|(name, _)| name != emit::TEMPORARY)
+        .map(|(name, bytes)| format!("{name} ({bytes} bytes)"))
+        .collect();
+    let finding = Diagnostic::error("E0802", title, span.unwrap_or_default(), "too much for one probe");
+    let finding = if largest.is_empty() {
+        finding
+    } else {
+        finding.note(format!("the largest: {}", largest.join(", ")))
+    };
+    match variables.iter().any(|(name, _)| name == lower::SHARED) {
+        true => finding.help(
+            "what the body of a loop and the code around it both use stays on the stack: keep less text in it, \
+             `str(..., 100)` or `config = { max_strlen = 100 }`, or keep the text in a map",
+        ),
+        false => finding.help("use fewer or shorter variables and keys, or split the probe in two"),
+    }
 }

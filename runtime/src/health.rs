@@ -134,7 +134,7 @@ fn left_out(plan: &Plan, loaded: &Loaded, attached: Option<&Attached>) -> Vec<Lo
         let busy = of_program.map_or(0, |info| info.recursion_misses);
         if busy > 0 {
             let text = format!(
-                "{} of `{}` left out by the kernel: it was running on that CPU already",
+                "{} of `{}` left out by the kernel: a probe was running on that CPU already",
                 many(busy, "run", "runs"),
                 probe_name(program)
             );

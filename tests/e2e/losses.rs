@@ -152,6 +152,6 @@ fn runs_that_the_kernel_leaves_out_because_a_program_runs_already() {
     let ended = memql::run(["--strict", "--unsafe", "-e", script, "-c", &command]);
     lost(
         ended,
-        "25 runs of `tracepoint:signal:signal_generate` left out by the kernel: it was running on that CPU already",
+        "25 runs of `tracepoint:signal:signal_generate` left out by the kernel: a probe was running on that CPU already",
     );
 }

@@ -174,7 +174,7 @@ pub const LANGUAGE: &[Feature] = &[
         "text of user memory in keys",
         ARGS,
         &["@[sixteen tons, 12]: 25"],
-        "uprobe:calls:text_arg { @[str(arg0), strlen(str(arg0))] = count(); }",
+        "uprobe:calls:text_arg { @[str(arg0, 64), strlen(str(arg0))] = count(); }",
     ),
     row(
         "structures of the kernel",
@@ -186,7 +186,7 @@ pub const LANGUAGE: &[Feature] = &[
         "typed arguments of kernel functions, text of user memory in keys",
         "calls open 25",
         &["@[/dev/null]: 25"],
-        r#"fentry:do_sys_openat2 /comm == "calls" && str(uptr(args.filename)) == "/dev/null"/ { @[str(uptr(args.filename))] = count(); }"#,
+        r#"fentry:do_sys_openat2 /comm == "calls" && str(uptr(args.filename)) == "/dev/null"/ { @[str(uptr(args.filename), 64)] = count(); }"#,
     ),
     row(
         "kernel stacks in `kprobe`",

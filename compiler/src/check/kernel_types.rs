@@ -69,7 +69,7 @@ impl Checker<'_> {
         if let Some(found) = self.of_traced_code(keyword, name, &find) {
             return Some(found);
         }
-        let btf = self.names(name.span, &what)?;
+        let btf = self.names(name.span, &format!("`{what}`"))?;
         if let Some(id) = find(btf) {
             return Some(btf.lang_type(id, AddrSpace::Kernel));
         }

@@ -166,11 +166,14 @@ fn check_stack(program: &Program, frames: &[u32]) -> Result<(), EmitError> {
     Err(EmitError::Stack { program: program.name.clone(), bytes, variables: largest_variables(program) })
 }
 
+/// What a slot without a name is called.
+pub const TEMPORARY: &str = "a temporary";
+
 /// The five largest variables of a program with their bytes, for messages.
 pub fn largest_variables(program: &Program) -> Vec<(String, u32)> {
     let slots = program.functions.values().flat_map(|f| f.slots.values());
     let mut variables: Vec<(String, u32)> =
-        slots.map(|s| (s.name.clone().unwrap_or_else(|| "a temporary".into()), s.size)).collect();
+        slots.map(|s| (s.name.clone().unwrap_or_else(|| TEMPORARY.into()), s.size)).collect();
     variables.sort_by_key(|(name, size)| (std::cmp::Reverse(*size), name.clone()));
     variables.truncate(5);
     variables

@@ -53,6 +53,9 @@ use health::Health;
 use map::MapHome;
 pub use trampoline::ReturnInstances;
 
+/// What the frame that loop callbacks share is called in messages.
+pub(crate) const SHARED: &str = "variables shared with loop bodies";
+
 /// What lowering needs beside the script.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -7,6 +7,7 @@ use cranelift_entity::{PrimaryMap, SecondaryMap};
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::hir::{self, Builtin, ExprKind};
 use crate::ir::{Block, Cond, FuncRef, Function, Slot, Type as IrType, Value, Width};
+use crate::lower::SHARED;
 use crate::lower::builder::Builder;
 use crate::lower::frame::{Frame, Home};
 use crate::lower::scan::Scan;
@@ -105,7 +106,7 @@ impl ProgramLowering<'_, '_> {
             self.b.switch_to(go);
         }
         if self.frame.size > 0 {
-            let slot = self.b.slot(self.frame.size, 8, Some("variables shared with loop bodies"));
+            let slot = self.b.slot(self.frame.size, 8, Some(SHARED));
             self.frame_slot = Some(slot);
             let base = self.b.slot_addr(slot);
             self.b.mem_zero(base, 0, self.frame.size);
