@@ -531,8 +531,9 @@ impl Handler for Live<'_, '_, '_> {
     }
 
     fn mapped(&mut self) {
-        self.run.receiver.borrow_mut().output.note_mapped();
+        // Programs wait for unwind tables, names are only needed when something is printed.
         self.run.unwinding.borrow_mut().iter_mut().for_each(Filled::catch_up);
+        self.run.receiver.borrow_mut().output.note_mapped();
     }
 
     fn signal(&mut self, signal: i32) -> Result<(), Failure> {

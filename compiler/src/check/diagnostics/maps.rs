@@ -36,6 +36,9 @@ pub(crate) fn value_mismatch(name: &Name, has: &Type, gets: &Type, at: Span, fir
     let finding = Diagnostic::error("E0502", title, at, format!("expected `{has}`, found `{gets}`"));
     let finding = if first == at { finding } else { finding.because(first, format!("`{has}` since here")) };
     match (has, gets) {
+        (Type::Agg(a), Type::Agg(b)) if a.name() == b.name() => finding
+            .note("the two have different arguments behind the value")
+            .help(format!("give `{}(...)` the same ones everywhere, or use another map", a.name())),
         (Type::Agg(agg), _) => {
             finding.help(format!("assign `{}(...)` everywhere, or use another map", agg.name()))
         }
