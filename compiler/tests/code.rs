@@ -15,9 +15,8 @@ use memql_grammar::ast::{Item, KernelFacts, Script, TestStepKind};
 
 mod check_support;
 
-/// Shipped scripts; memleak's two halves.
-const SHIPPED: &[(&str, Option<u32>)] =
-    &[("drsnoop", None), ("memleak", None), ("memleak", Some(1)), ("oomkill", None), ("shmsnoop", None)];
+/// Scripts of which most is about a process, and so compiled under `-p`.
+const OF_A_PROCESS: &[&str] = &["memleak"];
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -37,17 +36,30 @@ fn scripts_take_as_many_instructions_as_noted() {
     for (name, script) in read("benches/rows.tsv").lines().filter_map(|line| line.split_once('\t')) {
         add(&mut table, name, script, &target, None);
     }
-    for (name, pid) in SHIPPED {
+    for name in shipped() {
         let stated = memql_grammar::parse(&read(&format!("tests/scripts/{name}.mq")));
         let stated = stated.unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
         let kernel = testing::kernel(&facts(&stated)).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
-        let row = format!("{name}.mq{}", pid.map_or("", |_| " -p PID"));
-        add(&mut table, &row, &read(&format!("scripts/{name}.mq")), &kernel.target, *pid);
+        let script = read(&format!("scripts/{name}.mq"));
+        add(&mut table, &format!("{name}.mq"), &script, &kernel.target, None);
+        if OF_A_PROCESS.contains(&&*name) {
+            add(&mut table, &format!("{name}.mq -p PID"), &script, &kernel.target, Some(1));
+        }
     }
     if std::env::var_os("MEMQL_BLESS").is_some() {
         std::fs::write(path("benches/code.tsv"), &table).expect("the folder can be written");
     }
     assert_eq!(table, read("benches/code.tsv"), "if this is meant: MEMQL_BLESS=1");
+}
+
+/// The names of the shipped scripts.
+fn shipped() -> Vec<String> {
+    let entries = std::fs::read_dir(path("scripts")).expect("scripts/ is there");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.file_name()?.to_str()?.strip_suffix(".mq")?.to_owned())).collect();
+    names.sort();
+    names
 }
 
 /// What a file of tests states for all of its tests, and for the first alone.
