@@ -1,56 +1,97 @@
-//! The tools of bpftrace 0.27 (`/usr/sbin/*.bt` of its Debian package; `BPFTRACE_TOOLS` names the folder), unchanged: all compile, and those whose probes this
-//! kernel has run.
+//! The tools of Debian's bpftrace package, unchanged, on this machine: all compile, those whose probes this kernel has run, and
+//! bpftrace beside memql prints the same.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 
 use crate::need;
-use crate::support::{machine, memql, skip};
+use crate::support::programs::program;
+use crate::support::tools::{self, HARNESS, Ran, TOOLS, Tool};
+use crate::support::{machine, memql};
 
-/// The package's tools, sorted; why there are none.
-fn tools() -> Result<Vec<PathBuf>, String> {
-    let folder = std::env::var_os("BPFTRACE_TOOLS")
-        .map(PathBuf::from)
-        .ok_or("BPFTRACE_TOOLS names no folder of them")?;
-    let entries = std::fs::read_dir(&folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
-    let mut tools: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "bt"))
-        .collect();
-    tools.sort();
-    if tools.is_empty() {
-        return Err(format!("there are no .bt files in {} (package bpftrace)", folder.display()));
-    }
-    Ok(tools)
-}
-
-/// Whether all that is wrong is that this machine has no such function, program or library.
+/// Whether all that is wrong is that this machine has no such function, program, library or symbol.
 fn only_lacks_points(stderr: &str) -> bool {
     let mut errors = stderr.lines().filter(|line| line.starts_with("error")).peekable();
-    errors.peek().is_some() && errors.all(|line| line.starts_with("error[E0203]"))
+    errors.peek().is_some()
+        && errors.all(|line| ["error[E0203]", "error[E0611]"].iter().any(|code| line.starts_with(code)))
 }
 
 #[test]
-fn every_tool_of_the_package_compiles_unchanged_and_those_whose_probes_are_here_attach() {
+fn every_tool_of_the_package_compiles_unchanged() {
     need!(machine::root());
-    let tools = match tools() {
-        Ok(tools) => tools,
-        Err(why) => return skip::skipped(&why),
-    };
-    let (mut attached, mut wrong) = (0, Vec::new());
-    for tool in &tools {
-        let check = memql::run(["--check".as_ref(), tool.as_os_str()]);
-        if check.code() != 0 && !only_lacks_points(&check.stderr) {
-            wrong.push(format!("{} does not compile:\n{}", tool.display(), check.stderr));
-        }
-        if check.code() != 0 || check.stderr.contains("not on this kernel") {
-            continue;
-        }
-        let dry_run = memql::run(["--dry-run".as_ref(), tool.as_os_str()]);
-        match dry_run.code() {
-            0 => attached += 1,
-            _ => wrong.push(format!("{} does not attach:\n{}", tool.display(), dry_run.stderr)),
+    let folder = need!(tools::package()).join("bpftrace/tools");
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("list the tools") {
+        let path = entry.expect("list the tools").path();
+        names.push(path.file_stem().expect("a tool has a name").to_string_lossy().into_owned());
+        let check = memql::run(["--check".as_ref(), path.as_os_str()]);
+        assert!(
+            check.code() == 0 || only_lacks_points(&check.stderr),
+            "{}:\n{}",
+            path.display(),
+            check.stderr
+        );
+    }
+    names.sort();
+    let mut known: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    known.sort_unstable();
+    assert_eq!(names, known, "the package's tools and the table of tests/support/tools.rs");
+}
+
+/// Runs these tools under memql and bpftrace at the same time.
+fn both(tools: &[&Tool], package: &Path) -> Result<Vec<Ran>, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tools");
+    let at = folder.join("at");
+    std::fs::create_dir_all(&at).expect("make a folder for outputs");
+    let disk = folder.join("disk");
+    std::fs::write(&disk, vec![b'm'; 1 << 20]).expect("write a file to read");
+    let synced = std::fs::File::open(&disk).and_then(|file| file.sync_all());
+    synced.expect("put the file onto the disk");
+    let mut path = program("provoke")?.parent().expect("a program lies in a folder").as_os_str().to_owned();
+    for more in [
+        Path::new(env!("CARGO_BIN_EXE_memql")).parent().map(|p| p.as_os_str().to_owned()),
+        std::env::var_os("PATH"),
+    ] {
+        path.push(":");
+        path.push(more.expect("a program lies in a folder, and PATH is set"));
+    }
+    let mut script = HARNESS.to_owned();
+    tools.iter().for_each(|tool| script.push_str(&tool.run("bpftrace memql")));
+    let out = Command::new("sh")
+        .args(["-c", &script])
+        .env("PATH", path)
+        .env("at", &at)
+        .env("tools", package.join("bpftrace/tools"))
+        .env("bpftrace", package.join("bpftrace/bpftrace"))
+        .env("disk", &disk)
+        .env("file", folder.join("file"))
+        .output()
+        .expect("run a shell");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    Ok(tools::ran(&String::from_utf8_lossy(&out.stdout)))
+}
+
+#[test]
+fn tools_see_their_load_and_print_what_bpftrace_prints() {
+    need!(machine::root());
+    need!(machine::program("busybox"));
+    let package = need!(tools::package());
+    let harmless: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.is_harmless()).collect();
+    let ran = need!(both(&harmless, &package));
+    let (mut wrong, mut same) = (Vec::new(), 0);
+    for tool in harmless {
+        let of = |tracer| {
+            ran.iter().find(|ran| ran.tool == tool.name && ran.tracer == tracer).expect("it was run")
+        };
+        match tool.judge(of("memql"), false) {
+            Err(what) => wrong.push(what),
+            Ok(answer) if answer == "yes" => match tool.compare(of("memql"), of("bpftrace")) {
+                Ok(()) => same += 1,
+                Err(what) => wrong.push(what),
+            },
+            Ok(why) => eprintln!("{}: {why}", tool.name),
         }
     }
-    assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), tools.len(), wrong.join("\n"));
-    assert!(attached > 0, "none of the {} tools can attach here", tools.len());
+    assert!(wrong.is_empty(), "{} are the same, {} are wrong:\n{}", same, wrong.len(), wrong.join("\n\n"));
+    assert!(same >= 20, "only {same} tools have run here");
 }

@@ -12,6 +12,7 @@ pub mod memql;
 pub mod programs;
 pub mod skip;
 pub mod text;
+pub mod tools;
 pub mod trigger;
 
 use std::time::Duration;
