@@ -254,10 +254,21 @@ impl ProgramLowering<'_, '_> {
         self.extend(value, to)
     }
 
-    /// Loads a scalar field of a value in memory.
+    /// Loads a scalar field of a value in memory. In a packed struct it need not be aligned, and what a
+    /// bit-field shares with others may end before its type would.
     pub fn load_field(&mut self, place: Place, offset: i32, bits: Option<(u8, u8)>, ty: &Type) -> Value {
-        let value = self.b.load(width(ty), bits.is_none() && ty.is_signed(), place.ptr, place.off + offset);
-        self.bit_field(value, bits, ty)
+        let place = place.part(offset as u32);
+        match bits {
+            Some((first, count)) => {
+                let value = self.load_pieces(place, (u32::from(first) + u32::from(count)).div_ceil(8));
+                self.bit_field(value, bits, ty)
+            }
+            None if place.align >= ty.size() => self.b.load(width(ty), ty.is_signed(), place.ptr, place.off),
+            None => {
+                let value = self.load_pieces(place, ty.size());
+                self.extend(value, ty)
+            }
+        }
     }
 
     /// Cuts a bit-field out of the storage unit it is in.

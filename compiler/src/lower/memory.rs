@@ -96,7 +96,7 @@ impl ProgramLowering<'_, '_> {
     fn write_inner(&mut self, e: &Expr, to: Place) {
         if e.ty.is_scalar() {
             let value = self.scalar(e);
-            self.b.store(width(&e.ty), to.ptr, to.off, value);
+            self.store_int(to, e.ty.size(), value);
             return;
         }
         let size = e.ty.size();
@@ -208,7 +208,7 @@ impl ProgramLowering<'_, '_> {
         };
         if bytes.ty.is_scalar() {
             let value = self.scalar(bytes);
-            self.b.store(width(&bytes.ty), to.ptr, to.off, value);
+            self.store_int(to, size, value);
         } else if let ExprKind::Load { addr, offset, bits: None } = &bytes.kind {
             // All of the bytes: text would end at its first zero.
             let base = self.scalar(addr);
@@ -220,6 +220,33 @@ impl ProgramLowering<'_, '_> {
             let from = self.place(bytes);
             self.copy(to, from, size);
         }
+    }
+
+    /// Stores the low bytes of a number, in pieces where the place is aligned to less than their number.
+    fn store_int(&mut self, to: Place, size: u32, value: Value) {
+        let mut at = 0;
+        while at < size {
+            let step = self.step(to.align, at, size);
+            let rest = if at == 0 { value } else { self.b.binary_int(IrOp::Lshr, value, i64::from(at) * 8) };
+            let width = Width::of_bytes(step).expect("steps are 1, 2, 4 or 8");
+            self.b.store(width, to.ptr, to.off + at as i32, rest);
+            at += step;
+        }
+    }
+
+    /// Loads a number of at most 8 bytes, zero-extended, in pieces where the place is aligned to less.
+    pub fn load_pieces(&mut self, from: Place, size: u32) -> Value {
+        let mut at = self.step(from.align, 0, size);
+        let width = |step| Width::of_bytes(step).expect("steps are 1, 2, 4 or 8");
+        let mut value = self.b.load(width(at), false, from.ptr, from.off);
+        while at < size {
+            let step = self.step(from.align, at, size);
+            let piece = self.b.load(width(step), false, from.ptr, from.off + at as i32);
+            let piece = self.b.binary_int(IrOp::Shl, piece, i64::from(at) * 8);
+            value = self.b.binary(IrOp::Or, value, piece);
+            at += step;
+        }
+        value
     }
 
     /// Copies bytes between places.
@@ -287,7 +314,7 @@ impl ProgramLowering<'_, '_> {
             }
             (from, _) if from.is_scalar() && from.size() == size => {
                 let value = self.scalar(operand);
-                self.b.store(width(from), to.ptr, to.off, value);
+                self.store_int(to, size, value);
             }
             _ if operand.ty.size() == size => self.write(operand, to),
             (from, _) => unreachable!("internal error: no conversion from `{from}` to `{ty}`"),
@@ -312,7 +339,7 @@ impl ProgramLowering<'_, '_> {
             (Type::Tuple(old), Type::Tuple(new)) => self.convert_fields(old, from, new, to),
             _ if old.is_scalar() && new.is_scalar() => {
                 let value = self.load_field(from, 0, None, old);
-                self.b.store(width(new), to.ptr, to.off, value);
+                self.store_int(to, new.size(), value);
             }
             _ if old.size() == new.size() => self.copy(to, from, new.size()),
             _ => unreachable!("internal error: no conversion from `{old}` to `{new}`"),
@@ -540,7 +567,8 @@ impl ProgramLowering<'_, '_> {
         let zero = self.b.int(0);
         self.b.store(Width::W64, result.ptr, result.off, zero);
         let (after, address) = self.element(from, index, elem.size(), *len);
-        let value = self.b.load(width(ty), ty.is_signed(), address, from.off);
+        let place = Place { ptr: address, align: from.align.min(elem.align()), ..from };
+        let value = self.load_field(place, 0, None, ty);
         self.b.store(Width::W64, result.ptr, result.off, value);
         self.b.jump(after, &[]);
         self.b.switch_to(after);

@@ -252,14 +252,14 @@ fn word32(bytes: &[u8], at: usize) -> u32 {
 
 /// The bits `low..low + width` from the start of `bytes` on, lowest bits in the first byte.
 fn bit_field(bytes: &[u8], ty: &Type, low: u8, width: u8) -> Result<i128, OutputError> {
-    let unit = &bytes[..bytes.len().min(8)];
-    if width == 0 || u32::from(low) + u32::from(width) > 8 * unit.len() as u32 {
+    // In a packed struct it may lie across 9 bytes.
+    let unit = &bytes[..bytes.len().min(16)];
+    if !(1..=64).contains(&width) || u32::from(low) + u32::from(width) > 8 * unit.len() as u32 {
         return Err(OutputError::Internal(format!("a bit-field of {width} bits at bit {low} of a `{ty}`")));
     }
-    let mut raw = [0u8; 8];
+    let mut raw = [0u8; 16];
     raw[..unit.len()].copy_from_slice(unit);
-    let up = 64 - u32::from(low) - u32::from(width);
-    let down = 64 - u32::from(width);
-    let bits = u64::from_le_bytes(raw) << up;
-    Ok(if ty.is_signed() { i128::from((bits as i64) >> down) } else { i128::from(bits >> down) })
+    let bits = u128::from_le_bytes(raw) << (128 - u32::from(low) - u32::from(width));
+    let down = 128 - u32::from(width);
+    Ok(if ty.is_signed() { (bits as i128) >> down } else { (bits >> down) as i128 })
 }
