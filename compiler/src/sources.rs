@@ -33,6 +33,8 @@ pub struct SourceFile {
     pub base: usize,
     /// Where each of its lines begins, counted from its start.
     lines: Vec<usize>,
+    /// Its text as people may see it, where that is another: each diagnostic asks for it.
+    shown: Option<String>,
 }
 
 impl Sources {
@@ -49,7 +51,11 @@ impl Sources {
         // One byte between, so that the end of a text is not the start of the next.
         let base = self.files.last().map_or(0, |last| last.base + last.text.len() + 1);
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.files.push(SourceFile { name, text, base, lines });
+        let shown = match in_place(&text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(shown) => Some(shown),
+        };
+        self.files.push(SourceFile { name, text, base, lines, shown });
         base
     }
 
@@ -101,7 +107,8 @@ impl<'a> Files<'a> for Sources {
     }
 
     fn source(&'a self, id: usize) -> Result<Cow<'a, str>, files::Error> {
-        self.files.get(id).map(|file| in_place(&file.text)).ok_or(files::Error::FileMissing)
+        let file = self.files.get(id).ok_or(files::Error::FileMissing)?;
+        Ok(Cow::Borrowed(file.shown.as_ref().unwrap_or(&file.text)))
     }
 
     fn line_index(&'a self, id: usize, at: usize) -> Result<usize, files::Error> {
