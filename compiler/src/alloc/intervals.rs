@@ -14,7 +14,7 @@
 //! Constants and addresses have no interval of their own but *pieces*: from the first use to the last in a
 //! block, cut at calls, since making one anew costs no more than keeping it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 
@@ -83,7 +83,8 @@ impl Interval {
 
     /// Whether it is live at a position.
     pub fn covers(&self, at: Position) -> bool {
-        self.ranges.iter().any(|(from, to)| (*from..*to).contains(&at))
+        let next = self.ranges.partition_point(|(_, to)| *to <= at);
+        self.ranges.get(next).is_some_and(|(from, _)| *from <= at)
     }
 
     /// The first use at or after a position.
@@ -122,6 +123,26 @@ impl Interval {
             }
             None => self.ranges.clear(),
         }
+    }
+}
+
+/// The pairs of things that have a position in common, each of which is in some ascending ranges. Takes time for
+/// each range and each pair found.
+pub fn meetings<T: Copy + Ord>(
+    things: impl Iterator<Item = (T, Position, Position)>,
+    mut meet: impl FnMut(T, T),
+) {
+    let mut ranges: Vec<(Position, Position, T)> =
+        things.map(|(thing, from, to)| (from, to, thing)).collect();
+    ranges.sort_unstable();
+    // Those that have begun and not ended, by where they end.
+    let mut open: BTreeSet<(Position, T)> = BTreeSet::new();
+    for (from, to, thing) in ranges {
+        while open.first().is_some_and(|(end, _)| *end <= from) {
+            open.pop_first();
+        }
+        open.iter().for_each(|(_, other)| meet(thing, *other));
+        open.insert((to, thing));
     }
 }
 

@@ -26,10 +26,15 @@ use crate::ir::{Block, Function, InstId, Slot, Value};
 /// Allocates a function for which operations are selected.
 pub fn allocate(function: &Function, selection: Selection) -> Allocation {
     let mut intervals = intervals::build(function, &selection);
-    let parts = scan::scan(&mut intervals);
+    let mut parts = scan::scan(&mut intervals);
     let values =
         function.values.keys().map(|v| (v, parts[v].clone())).filter(|(v, _)| !is_remat(function, *v));
     let slots = SpillSlots::new(&intervals, values);
+    // The parts of a value follow each other: none begins before another has ended.
+    for value in function.values.keys() {
+        parts[value].retain(|part| !intervals.all[*part].ranges.is_empty());
+        parts[value].sort_by_key(|part| intervals.all[*part].start());
+    }
     let temps = intervals.all.iter().filter_map(|(id, interval)| match interval.owner {
         Owner::Temp(inst, n) => Some(((inst, n), id)),
         Owner::Value(_) | Owner::Piece(_) => None,
@@ -88,6 +93,7 @@ struct Resolver<'a> {
     function: &'a Function,
     selection: &'a Selection,
     intervals: &'a Intervals,
+    /// The parts of each value, in order.
     parts: SecondaryMap<Value, Vec<IntervalId>>,
     slots: SpillSlots,
     temps: HashMap<(InstId, u8), IntervalId>,
@@ -98,9 +104,16 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     /// Where a value is at a position at which it is live.
     fn place(&self, value: Value, at: Position) -> Place {
-        let part = self.parts[value].iter().find(|id| self.intervals.all[**id].covers(at));
-        let part = part.expect("a value has a place where it is live");
-        self.home(*part, value)
+        let part = self.part(value, at).expect("a value has a place where it is live");
+        self.home(part, value)
+    }
+
+    /// The part of a value that a position lies in.
+    fn part(&self, value: Value, at: Position) -> Option<IntervalId> {
+        let parts = &self.parts[value];
+        let next = parts.partition_point(|part| self.intervals.all[*part].start() <= at);
+        let part = parts[..next].last().copied()?;
+        self.intervals.all[part].covers(at).then_some(part)
     }
 
     fn home(&self, part: IntervalId, value: Value) -> Place {
@@ -134,7 +147,7 @@ impl Resolver<'_> {
     fn changes_of_home(&mut self) {
         let starts: std::collections::HashSet<Position> =
             self.selection.order.iter().map(|b| self.intervals.positions.start[*b]).collect();
-        for (id, interval) in &self.intervals.all {
+        for interval in self.intervals.all.values() {
             let (start, Home::Reg(reg)) = (interval.start(), interval.home) else { continue };
             if interval.ranges.is_empty() {
                 continue;
@@ -143,8 +156,7 @@ impl Resolver<'_> {
                 Owner::Piece(value) => self.add(start, Source::Remat(value), Place::Reg(reg)),
                 // The first part begins at the definition; one at a block's start is the edges' business.
                 Owner::Value(value) if start % 2 == 0 && !starts.contains(&start) => {
-                    let earlier = |p: &IntervalId| *p != id && self.intervals.all[*p].covers(start - 1);
-                    if let Some(part) = self.parts[value].iter().copied().find(earlier) {
+                    if let Some(part) = self.part(value, start - 1) {
                         let from = Source::Place(self.home(part, value));
                         self.add(start, from, Place::Reg(reg));
                     }

@@ -19,8 +19,8 @@ use super::memory::{origin, widest};
 use super::register::{Reg, RegSet};
 use crate::helpers;
 use crate::ir::{
-    BinaryOp, Block, Cond, FuncRef, Function, Helper, Inst, InstId, Slot, Terminator, Type, UnaryOp, Value,
-    Width,
+    BinaryOp, Block, Cond, DefinedBy, FuncRef, Function, Helper, Inst, InstId, Slot, Terminator, Type,
+    UnaryOp, Value, Width,
 };
 use crate::target::Features;
 
@@ -279,8 +279,12 @@ pub fn is_remat(function: &Function, value: Value) -> bool {
 pub fn select(function: &Function, features: &Features) -> Selection {
     let order = layout(function);
     let counts = use_counts(function, &order);
-    let mut selector =
-        Selector { function, features, counts, fused: EntitySet::new(), selection: Selection::default() };
+    let mut block_of: SecondaryMap<InstId, Option<Block>> = SecondaryMap::new();
+    for &block in &order {
+        function.blocks[block].insts.iter().for_each(|inst| block_of[*inst] = Some(block));
+    }
+    let (fused, selection) = (EntitySet::new(), Selection::default());
+    let mut selector = Selector { function, features, counts, block_of, fused, selection };
     for &block in &order {
         selector.block(block);
     }
@@ -317,6 +321,8 @@ struct Selector<'a> {
     function: &'a Function,
     features: &'a Features,
     counts: SecondaryMap<Value, u32>,
+    /// The block that each instruction stands in.
+    block_of: SecondaryMap<InstId, Option<Block>>,
     /// Values computed by the instruction that uses them.
     fused: EntitySet<Value>,
     selection: Selection,
@@ -395,10 +401,9 @@ impl Selector<'_> {
 
     /// The instruction that defines `value`, if it stands in `block` and this is its only use.
     fn only_use_of(&self, block: Block, value: Value) -> Option<&Inst> {
-        let inst = self.function.def(value)?;
-        let once = self.counts[value] == 1;
-        let here = self.function.blocks[block].insts.iter().any(|i| self.function.results[*i] == Some(value));
-        (once && here).then_some(inst)
+        let DefinedBy::Inst(id) = self.function.values[value].by else { return None };
+        let (once, here) = (self.counts[value] == 1, self.block_of[id] == Some(block));
+        (once && here).then_some(&self.function.insts[id])
     }
 
     /// A comparison's test, its left operand (added to the uses) and its right one. What it compares

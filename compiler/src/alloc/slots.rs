@@ -13,15 +13,18 @@
 
 use cranelift_entity::{EntitySet, SecondaryMap};
 
-use super::intervals::{Position, first_common};
+use super::intervals::{Position, meetings};
 use super::layout::layout;
 use super::memory::origin;
 use crate::ir::{BinaryOp, Block, Function, Inst, Slot, SlotDef, Value};
 
-/// When each slot of a function is in use.
+/// Which slots of a function are in use at the same time.
 #[derive(Clone, Debug, Default)]
 pub struct SlotRanges {
-    ranges: SecondaryMap<Slot, Vec<(Position, Position)>>,
+    /// The others that each meets somewhere. Of thousands of temporaries hardly any two do.
+    meet: SecondaryMap<Slot, Vec<Slot>>,
+    /// The slots that are in use everywhere.
+    everywhere: EntitySet<Slot>,
 }
 
 /// The alignment that a slot gets: at least what it asks, and its size's if that is smaller than 8, so that
@@ -62,7 +65,16 @@ impl SlotRanges {
         let order = layout(function);
         let mut uses = Uses::new(function, &order);
         uses.spread(function, &order);
-        SlotRanges { ranges: uses.ranges(function, &order) }
+        let mut meet: SecondaryMap<Slot, Vec<Slot>> = SecondaryMap::new();
+        meetings(uses.ranges(&order), |a, b| {
+            meet[a].push(b);
+            meet[b].push(a);
+        });
+        for slot in function.slots.keys() {
+            meet[slot].sort_unstable();
+            meet[slot].dedup();
+        }
+        SlotRanges { meet, everywhere: uses.lost }
     }
 
     /// Lays slots out, each at the first place that no slot has which is in use at the same time. Gives
@@ -76,13 +88,18 @@ impl SlotRanges {
         // Large ones first; small ones fit into what is left.
         slots.sort_by_key(|slot| std::cmp::Reverse(slot_bytes(&function.slots[*slot])));
         let (mut offsets, mut size) = (SecondaryMap::new(), 0);
-        let mut placed: Vec<Slot> = Vec::new();
+        let mut placed: EntitySet<Slot> = EntitySet::new();
+        let mut placed_everywhere: Vec<Slot> = Vec::new();
+        let mut all_placed: Vec<Slot> = Vec::new();
         for slot in slots {
             let def = &function.slots[slot];
-            let mut taken: Vec<(u32, u32)> = Vec::new();
-            for other in placed.iter().filter(|other| self.meet(slot, **other)) {
-                taken.push((offsets[*other], offsets[*other] + slot_bytes(&function.slots[*other])));
-            }
+            let is_everywhere = self.everywhere.contains(slot);
+            let met = if is_everywhere { &all_placed } else { &self.meet[slot] };
+            let met = met.iter().filter(|other| placed.contains(**other));
+            let mut taken: Vec<(u32, u32)> = met
+                .chain(placed_everywhere.iter().filter(|_| !is_everywhere))
+                .map(|other| (offsets[*other], offsets[*other] + slot_bytes(&function.slots[*other])))
+                .collect();
             taken.sort_unstable();
             let mut offset = 0u32;
             for (from, to) in taken {
@@ -92,13 +109,13 @@ impl SlotRanges {
             }
             offsets[slot] = offset;
             size = size.max(offset + slot_bytes(def));
-            placed.push(slot);
+            placed.insert(slot);
+            all_placed.push(slot);
+            if is_everywhere {
+                placed_everywhere.push(slot);
+            }
         }
         (offsets, size)
-    }
-
-    fn meet(&self, a: Slot, b: Slot) -> bool {
-        first_common(&self.ranges[a], &self.ranges[b]).is_some()
     }
 }
 
@@ -106,6 +123,8 @@ impl SlotRanges {
 struct Uses {
     /// First and last access to each slot in each block.
     accesses: SecondaryMap<Block, Vec<(Slot, Position, Position)>>,
+    /// Where among these a slot's are, in the block that accessed it last.
+    latest: SecondaryMap<Slot, usize>,
     /// First position of each block and the one after its last.
     blocks: SecondaryMap<Block, (Position, Position)>,
     /// The slots that are accessed in a block.
@@ -122,6 +141,7 @@ impl Uses {
     fn new(function: &Function, order: &[Block]) -> Uses {
         let mut uses = Uses {
             accesses: SecondaryMap::new(),
+            latest: SecondaryMap::new(),
             blocks: SecondaryMap::new(),
             here: SlotSets::new(function),
             before: SlotSets::new(function),
@@ -164,12 +184,12 @@ impl Uses {
         inst.for_each_arg(&function.pool, |value| {
             if let Some(slot) = slot_of(function, value) {
                 let accesses = &mut self.accesses[block];
-                match accesses.iter_mut().find(|(s, ..)| *s == slot) {
-                    Some((_, _, last)) => *last = at,
-                    None => {
-                        accesses.push((slot, at, at));
-                        self.here.insert(block, slot);
-                    }
+                if self.here.contains(block, slot) {
+                    accesses[self.latest[slot]].2 = at;
+                } else {
+                    self.latest[slot] = accesses.len();
+                    accesses.push((slot, at, at));
+                    self.here.insert(block, slot);
                 }
             }
         });
@@ -201,11 +221,12 @@ impl Uses {
         }
     }
 
-    /// When each slot is in use, in order; what touches is one range.
-    fn ranges(&self, function: &Function, order: &[Block]) -> SecondaryMap<Slot, Vec<(Position, Position)>> {
+    /// When each slot is in use that is not so everywhere; what touches is one range.
+    fn ranges(&self, order: &[Block]) -> impl Iterator<Item = (Slot, Position, Position)> {
         let mut ranges: SecondaryMap<Slot, Vec<(Position, Position)>> = SecondaryMap::new();
         let mut add = |slot: Slot, from: Position, to: Position| match ranges[slot].last_mut() {
             Some((_, end)) if *end == from => *end = to,
+            _ if self.lost.contains(slot) => {}
             _ => ranges[slot].push((from, to)),
         };
         for &block in order {
@@ -221,10 +242,11 @@ impl Uses {
                 }
             }
         }
-        for slot in function.slots.keys().filter(|slot| self.lost.contains(*slot)) {
-            ranges[slot] = vec![(0, Position::MAX)];
-        }
-        ranges
+        let all: Vec<_> = ranges
+            .iter()
+            .flat_map(|(slot, ranges)| ranges.iter().map(move |(from, to)| (slot, *from, *to)))
+            .collect();
+        all.into_iter()
     }
 }
 

@@ -12,3 +12,4 @@ mod random;
 mod scratch;
 #[path = "../../../tests/support/skip.rs"]
 mod skip;
+mod work;
