@@ -42,8 +42,8 @@ impl KernelFunctions {
     /// call of it, say) may take a kprobe all the same; the kernel tells when it is attached.
     pub fn has(&self, name: &str, tracefs: Option<&Tracefs>) -> Result<bool, FactError> {
         match self.traceable(tracefs) {
-            Some(text) if traceables(text).any(|(of, _)| of == name) => Ok(true),
-            Some(_) | None => Ok(symbols(self.kallsyms()?).any(|s| s.code && s.name == name)),
+            Some(text) if lines_with(text, name).flat_map(traceables).any(|(of, _)| of == name) => Ok(true),
+            Some(_) | None => Ok(named(self.kallsyms()?, name).any(|s| s.code)),
         }
     }
 
@@ -53,7 +53,7 @@ impl KernelFunctions {
     /// If kallsyms cannot be read or hides addresses.
     pub fn address(&self, name: &str) -> Result<Option<u64>, FactError> {
         let mut in_module = None;
-        for symbol in symbols(self.kallsyms()?).filter(|s| s.name == name) {
+        for symbol in named(self.kallsyms()?, name) {
             match (symbol.address, symbol.module) {
                 (0, _) => {
                     return Err(FactError {
@@ -118,6 +118,26 @@ fn symbols(text: &str) -> impl Iterator<Item = KernelSymbol<'_>> {
             module: words.next().map(|module| module.trim_matches(['[', ']'])),
             code: matches!(kind, "t" | "T" | "w" | "W") && !is_artefact(name),
         })
+    })
+}
+
+/// The symbols of a name.
+fn named<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = KernelSymbol<'t>> {
+    lines_with(text, name).flat_map(symbols).filter(move |symbol| symbol.name == name)
+}
+
+/// The lines of a text in which a word stands. There are hundreds of thousands: only these are looked at closely.
+fn lines_with<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = &'t str> {
+    let is_edge = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\n'));
+    let bytes = text.as_bytes();
+    let stands_alone = move |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        !word.is_empty() && is_edge(before) && is_edge(bytes.get(at + word.len()))
+    };
+    text.match_indices(word).filter(move |(at, _)| stands_alone(*at)).map(move |(at, _)| {
+        let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+        &text[start..end]
     })
 }
 
