@@ -424,7 +424,7 @@ fn slots_after(arguments: &[TypedArgument], btf: &Btf) -> u32 {
 }
 
 fn width(bytes: u32) -> Option<u8> {
-    matches!(bytes, 1 | 2 | 4 | 8).then_some(bytes as u8 * 8)
+    matches!(bytes, 1 | 2 | 4 | 8).then(|| bytes as u8 * 8)
 }
 
 /// Names of narrow integers that arguments of system calls have, beside those of C (include/linux/types.h).

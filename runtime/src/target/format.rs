@@ -45,8 +45,8 @@ fn split_declaration(declaration: &str) -> Option<(String, String, Option<String
         Some((before, length)) => (before.trim_end(), Some(length.to_owned())),
         None => (declaration, None),
     };
-    let at = before.rfind(|c: char| !(c.is_alphanumeric() || c == '_'))? + 1;
-    let (ctype, name) = before.split_at(at);
+    let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next()?;
+    let ctype = before.strip_suffix(name).filter(|ctype| !ctype.is_empty())?;
     if name.is_empty() {
         return None;
     }
@@ -165,6 +165,39 @@ mod tests {
         let (array, loc) =
             (|len| FieldForm::Array { len, is_char: false }, FieldForm::DataLoc { is_char: false });
         assert_eq!(forms, [array(28), FieldForm::Int, FieldForm::Int, array(16), loc, loc, array(0)]);
+    }
+
+    #[test]
+    fn damaged_formats_give_fields_or_errors() {
+        let pieces = [
+            "\u{20ac}",
+            "field:",
+            ";",
+            "[",
+            "]",
+            "99999999999",
+            "-1",
+            "\0",
+            "\t",
+            "offset:",
+            "",
+            "__data_loc ",
+        ];
+        for text in [MARK_VICTIM_5_10, MARK_VICTIM_6_18] {
+            let ends = (0..=text.len()).filter(|at| text.is_char_boundary(*at));
+            for at in ends {
+                // Cut off, and with something strange in the place of nothing, of a byte, and of all that follows.
+                let _ = parse(&text[..at]);
+                for piece in pieces {
+                    for rest in [at, at + 1, text.len()] {
+                        let _ = parse(&format!("{}{piece}{}", &text[..at], text.get(rest..).unwrap_or("")));
+                    }
+                }
+            }
+        }
+        assert!(parse("\tfield:int pid\u{20ac}x;\toffset:8;\tsize:4;\tsigned:1;\n").is_ok());
+        assert!(parse("\tfield:\u{20ac};\toffset:8;\tsize:4;\tsigned:1;\n").is_err());
+        assert!(parse("\tfield:int pid;\toffset:99999999999;\tsize:4;\tsigned:1;\n").is_err());
     }
 
     #[test]
