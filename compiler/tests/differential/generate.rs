@@ -7,12 +7,13 @@
 mod choice;
 mod expr;
 mod loops;
+mod macros;
 mod map;
 mod memory;
 mod stmt;
 
 use crate::random::Random;
-use crate::tree::{Node, Program, Ty};
+use crate::tree::{self, Node, Program, Ty};
 
 /// Bytes of user memory that programs read through `$1`; text, numbers and no NUL at the end.
 pub const USER_BYTES: &[u8; 64] =
@@ -96,6 +97,9 @@ struct Generator {
     in_loop: bool,
     /// Whether expressions must leave everything as it is.
     pure: bool,
+    macros: Vec<macros::Macro>,
+    /// Whether a time series has been made, so that the time goes on.
+    has_series: bool,
 }
 
 /// A program for a seed.
@@ -113,8 +117,13 @@ pub fn program(seed: u64) -> Program {
         runs: 1,
         in_loop: false,
         pure: false,
+        macros: Vec::new(),
+        has_series: false,
     };
     let mut body = Vec::new();
+    for _ in 0..g.random.below(3) {
+        g.new_macro();
+    }
     for _ in 0..1 + g.random.below(4) {
         g.new_map(&mut body);
     }
@@ -125,6 +134,9 @@ pub fn program(seed: u64) -> Program {
     // What was computed is shown.
     for var in g.vars.clone() {
         body.push(Node::new("print", Ty::Stmt, &format!("print({});", var.name), Vec::new()));
+    }
+    if g.has_series {
+        body.insert(0, g.time_goes_on());
     }
     Program { declarations: g.declarations, body }
 }
@@ -143,12 +155,31 @@ impl Generator {
     }
 
     fn some_type(&mut self, depth: usize) -> Ty {
-        match self.random.below(if depth > 0 { 12 } else { 9 }) {
+        match self.random.below(if depth > 0 { 17 } else { 9 }) {
             0..=5 => Ty::Int,
             6 => Ty::Bool,
             7 | 8 => Ty::Str,
             9 => Ty::Buf,
-            _ => Ty::Tuple((0..2 + self.random.below(2)).map(|_| self.some_type(depth - 1)).collect()),
+            10 | 11 => Ty::Tuple(self.element_types(depth)),
+            12 => Ty::Record(self.element_types(depth)),
+            13 => self.array_type(),
+            14 => Ty::Ptr(self.random.text(&["uint8", "int16", "uint32", "int64"])),
+            15 => Ty::Ptr(self.shape()),
+            _ => Ty::Struct(self.shape()),
         }
+    }
+
+    fn element_types(&mut self, depth: usize) -> Vec<Ty> {
+        (0..2 + self.random.below(2)).map(|_| self.some_type(depth - 1)).collect()
+    }
+
+    fn array_type(&mut self) -> Ty {
+        let (elem, len) =
+            *self.random.of(&[("uint8", 8), ("int16", 4), ("uint32", 2), ("int8", 4), ("uint64", 1)]);
+        Ty::Array(elem, len)
+    }
+
+    fn shape(&mut self) -> &'static str {
+        self.random.of(tree::SHAPES).0
     }
 }

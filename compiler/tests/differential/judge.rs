@@ -3,16 +3,17 @@
 use memql_compiler::target::Features;
 
 use crate::compare::difference;
-use crate::execute::{self, Refused, Scene};
+use crate::execute::{self, Outcome, Refused, Scene};
 use crate::pipeline::{self, Failure};
+use crate::printed;
 
 /// What came of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All executions agree.
     Same,
-    /// The checker refuses it.
-    Invalid(String),
+    /// The checker refuses it; where each error is.
+    Invalid(String, Vec<u32>),
     /// It is more than the kernel takes.
     TooLarge(String),
     /// The stage that is wrong, and how.
@@ -24,7 +25,7 @@ pub fn judge(source: &str, ordered: &[bool], features: &Features, scene: &Scene,
     let compiled = scene.timed(0, || pipeline::compile(source, features, scene.user_address));
     let stages = match compiled {
         Ok(stages) => stages,
-        Err(Failure::Invalid(why)) => return Verdict::Invalid(why),
+        Err(Failure::Invalid(why, places)) => return Verdict::Invalid(why, places),
         Err(Failure::TooLarge(why)) => return Verdict::TooLarge(why),
         Err(Failure::Bug(why)) => return Verdict::Wrong("compiler", why),
     };
@@ -32,10 +33,25 @@ pub fn judge(source: &str, ordered: &[bool], features: &Features, scene: &Scene,
         Ok(outcome) => outcome,
         Err(trap) => return Verdict::Wrong("plain IR", trap),
     };
+    let printed =
+        |outcome: &Outcome| scene.timed(1, || printed::printed(&stages.plan, &stages.target, outcome));
+    let lines = match printed(&reference) {
+        Ok(lines) => lines,
+        Err(why) => return Verdict::Wrong("plan", why),
+    };
+    let prints_other = |outcome: &Outcome, ordered: &[bool]| match printed(outcome) {
+        Ok(found) => printed::difference(&lines, &found, ordered),
+        Err(why) => Some(why),
+    };
     let all_ordered = vec![true; ordered.len()];
-    for (stage, module) in [("optimised IR", &stages.optimised), ("emitted IR", &stages.emitted)] {
+    for (stage, module) in [
+        ("optimised IR", &stages.optimised),
+        ("emitted IR", &stages.emitted),
+        ("allocated IR", &stages.allocated),
+    ] {
         let differs = match scene.timed(1, || execute::interpret(module, &scene.world)) {
-            Ok(outcome) => difference(&reference, &outcome, &all_ordered),
+            Ok(outcome) => difference(&reference, &outcome, &all_ordered)
+                .or_else(|| prints_other(&outcome, &all_ordered)),
             Err(trap) => Some(trap),
         };
         if let Some(words) = differs {
@@ -46,10 +62,12 @@ pub fn judge(source: &str, ordered: &[bool], features: &Features, scene: &Scene,
         return Verdict::Same;
     }
     match scene.timed(2, || execute::execute(&stages.object, &stages.plain)) {
-        Ok(outcome) => match difference(&reference, &outcome, ordered) {
-            Some(words) => Verdict::Wrong("kernel", words),
-            None => Verdict::Same,
-        },
+        Ok(outcome) => {
+            match difference(&reference, &outcome, ordered).or_else(|| prints_other(&outcome, ordered)) {
+                Some(words) => Verdict::Wrong("kernel", words),
+                None => Verdict::Same,
+            }
+        }
         Err(Refused::TooComplex(log)) => Verdict::TooLarge(log),
         Err(Refused::Rejected(log)) => Verdict::Wrong("kernel verifier", log),
     }

@@ -1,6 +1,6 @@
 //! Three executions, one answer: generated programs, and those that once failed, run in the interpreter
-//! on plain IR, on optimised IR, on IR as emitted, and as bytecode in the kernel. Return values,
-//! events, maps and globals must agree.
+//! on plain IR, on optimised IR, on IR as emitted, with values in the registers they got, and as bytecode in the kernel. Return values,
+//! events, maps, globals and what is printed of them must agree.
 //!
 //! ```text
 //! MEMQL_PROGRAMS   how many programs are generated (1000)
@@ -13,11 +13,14 @@
 //!
 //! A program that fails is shrunk and written to a file; kept in `cases/`, it is run ever after.
 
+mod allocated;
 mod compare;
 mod execute;
 mod generate;
 mod judge;
+mod mutants;
 mod pipeline;
+mod printed;
 mod random;
 mod run;
 mod shrink;

@@ -4,12 +4,16 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use memql_compiler::alloc::allocate;
 use memql_compiler::check::{self, RunConfig};
 use memql_compiler::diagnostic;
 use memql_compiler::ir::{Global, GlobalDef, Inst, Module, text, verify};
+use memql_compiler::plan::Plan;
 use memql_compiler::sources::Sources;
 use memql_compiler::target::{Arch, Features, Frozen};
 use memql_compiler::{emit, lower, passes};
+
+use crate::allocated::as_allocated;
 
 /// What came of each stage.
 pub struct Stages {
@@ -19,14 +23,22 @@ pub struct Stages {
     pub optimised: Module,
     /// As emitted: with scratch memory, and without what eBPF cannot do.
     pub emitted: Module,
+    /// The same with its globals apart, of which allocations are made.
+    pub module: Module,
+    /// The same with all values in registers and spill slots.
+    pub allocated: Module,
     pub object: Vec<u8>,
+    /// How what it sends is printed.
+    pub plan: Plan,
+    /// The kernel it is compiled for.
+    pub target: Frozen,
 }
 
 /// Why there is no object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The script is refused: the generator was wrong, or the checker.
-    Invalid(String),
+    /// The script is refused: the generator was wrong, or the checker. What is said, and where each error is.
+    Invalid(String, Vec<u32>),
     /// It needs more stack than there is.
     TooLarge(String),
     /// memql is wrong.
@@ -86,7 +98,10 @@ pub fn compile(source: &str, features: &Features, user_address: u64) -> Result<S
 }
 
 fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result<Stages, Failure> {
-    let tree = memql_grammar::parse(source).map_err(|errors| Failure::Invalid(format!("{errors:?}")))?;
+    let tree = memql_grammar::parse(source).map_err(|errors| {
+        let places = errors.iter().map(|e| e.span.start).collect();
+        Failure::Invalid(format!("{errors:?}"), places)
+    })?;
     let target = Frozen {
         features: features.clone(),
         tracepoints: BTreeMap::new(),
@@ -104,7 +119,8 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
     let invalid = |findings: Vec<diagnostic::Diagnostic>| {
         let errors: Vec<_> =
             findings.into_iter().filter(|d| d.severity == diagnostic::Severity::Error).collect();
-        Failure::Invalid(diagnostic::render("generated.mq", source, &errors, false))
+        let places = errors.iter().map(|d| d.primary.0.start).collect();
+        Failure::Invalid(diagnostic::render("generated.mq", source, &errors, false), places)
     };
     let (script, _) = check::check(&tree, &target, &run).map_err(invalid)?;
     let config =
@@ -123,13 +139,15 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
                 other => Failure::TooLarge(other.to_string()),
             })?
             .object;
+    let allocated = with_one_global(as_allocated(&emitted, &allocate(&emitted, features)));
+    let module = emitted.clone();
     let emitted = with_one_global(emitted);
     verified("the back end", &emitted)?;
-    Ok(Stages { plain, optimised, emitted, object })
+    Ok(Stages { plain, optimised, emitted, module, allocated, object, plan: lowered.plan, target })
 }
 
 /// The back end reaches globals from each other's addresses: the same module with `.bss` as one global.
-fn with_one_global(mut module: Module) -> Module {
+pub fn with_one_global(mut module: Module) -> Module {
     let size = module.globals.values().map(|g| g.offset + g.size).max().unwrap_or(0);
     let offsets: Vec<u32> = module.globals.values().map(|g| g.offset).collect();
     for function in module.programs.iter_mut().flat_map(|p| p.functions.values_mut()) {

@@ -72,6 +72,21 @@ impl Run {
             let rest = [&all[..culprit], &all[culprit + 1..]].concat();
             return self.blame(config, features, &rest);
         }
+        if let Verdict::Invalid(why, errors) = &verdict {
+            let places = tree::script_and_places(config, &programs).1;
+            let wrong = |n: usize| {
+                let end = places.get(n + 1).copied().unwrap_or(usize::MAX);
+                errors.iter().any(|at| (places[n]..end).contains(&(*at as usize)))
+            };
+            let rest: Vec<_> = (0..all.len()).filter(|n| !wrong(*n)).map(|n| all[n].clone()).collect();
+            if rest.len() < all.len() {
+                (rest.len()..all.len()).for_each(|_| self.tally.invalid(why));
+                if !rest.is_empty() {
+                    self.blame(config, features, &rest);
+                }
+                return;
+            }
+        }
         let before = self.tally.failed();
         let (first, second) = all.split_at(all.len() / 2);
         self.blame(config, features, first);
@@ -96,10 +111,7 @@ impl Run {
                 self.tally.valid += 1;
                 program.count_constructs(&mut self.tally.constructs);
             }
-            Verdict::Invalid(why) => {
-                self.tally.invalid += 1;
-                self.tally.first_invalid.get_or_insert(why);
-            }
+            Verdict::Invalid(why, _) => self.tally.invalid(&why),
             Verdict::TooLarge(why) => self.tally.too_large(why, config, program),
             Verdict::Wrong(stage, _) => {
                 println!("found after {} programs: {stage}", self.tally.generated);

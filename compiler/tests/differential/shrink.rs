@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::tree::{Node, Piece, Program, Ty};
+use crate::tree::{self, Node, Piece, Program, Ty};
 
 /// The longest time that shrinking one program takes.
 const MOST: Duration = Duration::from_secs(60);
@@ -162,14 +162,20 @@ fn simplest(ty: &Ty) -> Vec<Node> {
         Ty::Int => vec![leaf("1"), leaf("(uint64)1")],
         Ty::Bool => vec![leaf("true"), leaf("false")],
         Ty::Str => vec![leaf("\"a\"")],
-        Ty::Tuple(parts) => {
+        Ty::Tuple(parts) | Ty::Record(parts) => {
             let nodes: Vec<Node> = parts.iter().filter_map(|ty| simplest(ty).into_iter().next()).collect();
             if nodes.len() < parts.len() {
                 return Vec::new();
             }
-            vec![Node::new("tuple", ty.clone(), &format!("({})", vec!["`"; nodes.len()].join(", ")), nodes)]
+            vec![Node::new("tuple", ty.clone(), &tree::tuple_pattern(ty), nodes)]
         }
         Ty::Buf => vec![leaf("buf(uptr((uint64)$1), 1)")],
-        Ty::Stmt => Vec::new(),
+        Ty::Array(elem, len) => {
+            vec![leaf(&format!("({elem}[{len}])(uint{})1", tree::array_bits(elem, *len)))]
+        }
+        Ty::Ptr(to) => vec![leaf(&format!("({to} *)uptr((uint64)$1)"))],
+        Ty::Struct(name) => vec![leaf(&format!("(*({name} *)uptr((uint64)$1))"))],
+        // A statement; where it is an address, nothing can stand in its place.
+        Ty::Stmt => vec![leaf("")],
     }
 }

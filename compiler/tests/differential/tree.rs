@@ -14,7 +14,29 @@ pub enum Ty {
     Str,
     Buf,
     Tuple(Vec<Ty>),
+    /// A tuple whose elements are named `f0`, `f1`...
+    Record(Vec<Ty>),
+    /// So many elements of an integer type.
+    Array(&'static str, usize),
+    /// A pointer into user memory, to an integer or a struct of [`SHAPES`].
+    Ptr(&'static str),
+    /// A struct of [`SHAPES`].
+    Struct(&'static str),
 }
+
+/// Structs that programs read, each with its definition and fields that are integers.
+pub const SHAPES: &[(&str, &str, &[&str])] = &[
+    (
+        "struct shape",
+        "struct shape { uint32_t a : 3; int b : 5; uint64_t c; uint8_t d[4]; struct { int16_t x, y; } e; union { uint32_t f; char g[8]; }; };",
+        &["a", "b", "c", "d[2]", "e.x", "e.y", "f", "g[1]"],
+    ),
+    (
+        "struct bits",
+        "struct bits { unsigned long long a : 1, b : 7, c : 20; long long d : 30; int8_t e : 4; uint64_t f : 64; } __attribute__((packed));",
+        &["a", "b", "c", "d", "e"],
+    ),
+];
 
 /// An expression or a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +110,22 @@ impl Node {
     }
 }
 
+/// The pattern of a tuple or record.
+pub fn tuple_pattern(ty: &Ty) -> String {
+    let parts: Vec<String> = match ty {
+        Ty::Tuple(parts) => parts.iter().map(|_| "`".into()).collect(),
+        Ty::Record(parts) => (0..parts.len()).map(|n| format!("f{n} = `")).collect(),
+        _ => unreachable!("{ty:?} has no elements"),
+    };
+    format!("({})", parts.join(", "))
+}
+
+/// The bits of an array of integers.
+pub fn array_bits(elem: &str, len: usize) -> usize {
+    let digits = elem.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse::<usize>().expect("an integer type names its bits") * len
+}
+
 fn print_stmts(stmts: &[Node], out: &mut String, depth: usize) {
     for stmt in stmts {
         out.push_str(&"    ".repeat(depth));
@@ -129,7 +167,12 @@ impl Program {
 
 /// A script of programs, each a `begin` probe.
 pub fn script(config: &str, programs: &[Program]) -> String {
-    let mut out = format!("config = {{ {config} }}\n");
+    script_and_places(config, programs).0
+}
+
+/// The same, and where each program begins.
+pub fn script_and_places(config: &str, programs: &[Program]) -> (String, Vec<usize>) {
+    let (mut out, mut places) = (String::new(), Vec::new());
     for (n, program) in programs.iter().enumerate() {
         let mut text = String::new();
         for declaration in &program.declarations {
@@ -139,7 +182,14 @@ pub fn script(config: &str, programs: &[Program]) -> String {
         text.push_str("begin {\n");
         print_stmts(&program.body, &mut text, 1);
         text.push_str("}\n");
+        places.push(out.len());
         out.push_str(&text.replace('#', &format!("p{n}")));
     }
-    out
+    // What is used only is there, so that a program made small is not followed by what it does not need.
+    let definitions = SHAPES.iter().filter(|(name, ..)| out.contains(name));
+    let definitions: String = definitions.map(|(_, definition, _)| format!("{definition}\n")).collect();
+    let clock = if out.contains("tseries(") { "; dummy_ts_map = \"@now\"" } else { "" };
+    let head = format!("{definitions}config = {{ {config}{clock} }}\n");
+    places.iter_mut().for_each(|place| *place += head.len());
+    (head + &out, places)
 }

@@ -1,7 +1,7 @@
 //! Which variable, map or constant is used.
 
 use super::{EDGES, Generator, INTS, Map, MapValue, Var};
-use crate::tree::{Node, Piece, Ty};
+use crate::tree::{Node, Piece, SHAPES, Ty};
 
 impl Generator {
     /// An expression that reads a variable or map of a type, if there is one.
@@ -23,7 +23,13 @@ impl Generator {
                     if matches!(map.value, MapValue::Agg { .. }) { "read aggregation" } else { "read map" };
                 let (place, nodes) = self.shallow_element(&map);
                 let suffix = print_pieces(&path);
-                found.push(Node::new(label, ty.clone(), &format!("{place}{suffix}"), nodes));
+                // An index behind the name of a map is a key.
+                let pattern = if suffix.starts_with('[') {
+                    format!("({place}){suffix}")
+                } else {
+                    format!("{place}{suffix}")
+                };
+                found.push(Node::new(label, ty.clone(), &pattern, nodes));
             }
         }
         if found.is_empty() { None } else { Some(self.random.of(&found).clone()) }
@@ -118,6 +124,10 @@ impl Generator {
         self.map_where(|m| m.value == MapValue::Plain(Ty::Int))
     }
 
+    pub fn keyed_plain_map(&mut self) -> Option<Map> {
+        self.map_where(|m| !m.key.is_empty() && matches!(m.value, MapValue::Plain(_)))
+    }
+
     pub fn keyed_map(&mut self) -> Option<Map> {
         self.map_where(|m| !m.key.is_empty())
     }
@@ -129,11 +139,35 @@ fn paths(prefix: &str, ty: &Ty, wanted: &Ty, found: &mut Vec<Node>) {
         let label = if prefix.contains('.') { "field" } else { "$v" };
         found.push(Node::new(label, wanted.clone(), prefix, Vec::new()));
     }
-    if let Ty::Tuple(types) = ty {
-        for (n, part) in types.iter().enumerate() {
-            paths(&format!("{prefix}.{n}"), part, wanted, found);
+    let mut leaf = |label, path: String| {
+        if *wanted == Ty::Int {
+            found.push(Node::new(label, Ty::Int, &path, Vec::new()));
         }
+    };
+    match ty {
+        Ty::Tuple(types) => {
+            for (n, part) in types.iter().enumerate() {
+                paths(&format!("{prefix}.{n}"), part, wanted, found);
+            }
+        }
+        Ty::Record(types) => {
+            for (n, part) in types.iter().enumerate() {
+                paths(&format!("{prefix}.f{n}"), part, wanted, found);
+            }
+        }
+        Ty::Array(_, len) => (0..*len).step_by(3).for_each(|n| leaf("element", format!("{prefix}[{n}]"))),
+        Ty::Struct(name) => fields(name).for_each(|field| leaf("struct field", format!("{prefix}.{field}"))),
+        Ty::Ptr(to) if to.starts_with("struct") => {
+            fields(to).for_each(|field| leaf("field by pointer", format!("{prefix}->{field}")));
+        }
+        Ty::Ptr(_) => (0..3).for_each(|n| leaf("by pointer", format!("{prefix}[{n}]"))),
+        Ty::Stmt | Ty::Int | Ty::Bool | Ty::Str | Ty::Buf => {}
     }
+}
+
+fn fields(shape: &str) -> impl Iterator<Item = &'static str> {
+    let found = SHAPES.iter().filter(move |(name, ..)| *name == shape);
+    found.flat_map(|(_, _, fields)| fields.iter().copied()).collect::<Vec<_>>().into_iter()
 }
 
 /// The text of a node without holes.

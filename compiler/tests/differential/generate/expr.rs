@@ -14,7 +14,8 @@ impl Generator {
             Ty::Bool => self.bool(depth),
             Ty::Str => self.str(depth),
             Ty::Buf => self.buf(),
-            Ty::Tuple(types) => self.tuple(&types.clone(), depth),
+            Ty::Tuple(_) | Ty::Record(_) => self.tuple(ty, depth),
+            Ty::Array(..) | Ty::Ptr(_) | Ty::Struct(_) => self.of_memory(ty, depth),
             Ty::Stmt => unreachable!("a statement has no value"),
         }
     }
@@ -33,7 +34,33 @@ impl Generator {
             };
         }
         let d = depth - 1;
-        match self.random.below(24) {
+        match self.random.below(29) {
+            24 => {
+                let (a, b) = (self.typed(d), self.int(d));
+                Node::new("?:", Ty::Int, "((`) ?: (`))", vec![a, b])
+            }
+            25 => {
+                let (c, a, b) = (self.bool(d), self.int(d), self.int(d));
+                Node::new("if as value", Ty::Int, "(if (`) { ` } else { ` })", vec![c, a, b])
+            }
+            26 => self.macro_call(d).unwrap_or_else(|| self.literal()),
+            27 if !self.pure && self.budget > 0 => self.block_value(d),
+            28 => match self.random.below(3) {
+                0 => {
+                    let (a, b) = (self.str(d), self.str(d));
+                    Node::new("strstr", Ty::Int, "strstr(`, `)", vec![a, b])
+                }
+                1 => {
+                    let (a, b) = (self.str(d), self.str(d));
+                    Node::new("memcmp", Ty::Int, "memcmp(`, `, 1)", vec![a, b])
+                }
+                _ => {
+                    let ty = self.array_type();
+                    let (a, b) = (self.of_memory(&ty, d), self.of_memory(&ty, d));
+                    let n = 1 + self.random.below(4);
+                    Node::new("memcmp", Ty::Int, &format!("memcmp(`, `, {n})"), vec![a, b])
+                }
+            },
             0..=6 => {
                 let op = *self.random.of(&["+", "-", "*", "&", "|", "^"]);
                 let (a, b) = (self.typed(d), self.int(d));
@@ -148,7 +175,8 @@ impl Generator {
             8 => {
                 let op = *self.random.of(&["==", "!="]);
                 let types: Vec<Ty> = (0..2).map(|_| self.some_type(0)).collect();
-                let (a, b) = (self.tuple(&types, d), self.tuple(&types, d));
+                let ty = if self.random.once_in(3) { Ty::Record(types) } else { Ty::Tuple(types) };
+                let (a, b) = (self.tuple(&ty, d), self.tuple(&ty, d));
                 Node::new("compare tuples", Ty::Bool, &format!("((`) {op} (`))"), vec![a, b])
             }
             9 => {

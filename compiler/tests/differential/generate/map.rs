@@ -1,19 +1,32 @@
 //! Maps, their keys, and assigning them.
 
 use super::{Generator, INTS, Map, MapValue};
-use crate::tree::{Node, Ty};
+use crate::tree::{Node, Ty, array_bits, tuple_pattern};
 
 impl Generator {
     pub fn key_type(&mut self) -> Ty {
         match self.random.below(5) {
             0..=2 => Ty::Int,
-            3 => Ty::Str,
+            3 => match self.random.below(4) {
+                0 => Ty::Record(vec![Ty::Int, Ty::Int]),
+                1 => Ty::Array("uint8", 8),
+                2 => Ty::Tuple(vec![Ty::Tuple(vec![Ty::Int, Ty::Bool]), Ty::Str]),
+                _ => Ty::Str,
+            },
             _ => Ty::Tuple(vec![Ty::Int, if self.random.once_in(2) { Ty::Int } else { Ty::Str }]),
         }
     }
 
     pub fn aggregation(&mut self) -> MapValue {
-        let (pattern, readable) = match self.random.below(10) {
+        let (pattern, readable) = match self.random.below(11) {
+            10 => {
+                self.has_series = true;
+                let (n, how) = (
+                    1 + self.random.below(5),
+                    self.random.text(&["", ", \"avg\"", ", \"max\"", ", \"min\"", ", \"sum\""]),
+                );
+                (format!("tseries(`, 1s, {n}{how})"), false)
+            }
             0 | 1 => ("count()".to_owned(), true),
             2 | 3 => ("sum(`)".to_owned(), true),
             4 => ("min(`)".to_owned(), true),
@@ -94,10 +107,14 @@ impl Generator {
                 }
                 _ => Node::new("literal", Ty::Int, &self.random.below(4).to_string(), Vec::new()),
             },
-            Ty::Tuple(types) => {
+            Ty::Tuple(types) | Ty::Record(types) => {
                 let parts: Vec<Node> = types.iter().map(|ty| self.key(ty)).collect();
-                let pattern = format!("({})", vec!["`"; parts.len()].join(", "));
-                Node::new("tuple", ty.clone(), &pattern, parts)
+                Node::new("tuple", ty.clone(), &tuple_pattern(ty), parts)
+            }
+            Ty::Array(elem, len) => {
+                let value = self.key(&Ty::Int);
+                let pattern = format!("(({elem}[{len}])(uint{})(`))", array_bits(elem, *len));
+                Node::new("array", ty.clone(), &pattern, vec![value])
             }
             _ => self.value(ty, 1),
         }
@@ -132,7 +149,7 @@ impl Generator {
 
 fn aggregation_label(pattern: &str) -> &'static str {
     let name = pattern.split('(').next().unwrap_or_default();
-    ["count", "sum", "min", "max", "avg", "stats", "hist", "lhist"]
+    ["count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries"]
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("aggregation")

@@ -1,7 +1,7 @@
 //! What lies in memory: strings, buffers, tuples, and what is read of the user's.
 
 use super::{Generator, TEXTS};
-use crate::tree::{Node, Ty};
+use crate::tree::{Node, Ty, array_bits, tuple_pattern};
 
 impl Generator {
     pub fn str(&mut self, depth: usize) -> Node {
@@ -16,7 +16,15 @@ impl Generator {
             };
         }
         let d = depth - 1;
-        match self.random.below(4) {
+        match self.random.below(7) {
+            4 => {
+                let (a, b) = (self.str(0), self.str(0));
+                Node::new("str_concat", Ty::Str, "str_concat(`, `)", vec![a, b])
+            }
+            5 => {
+                let (c, a, b) = (self.bool(d), self.str(d), self.str(d));
+                Node::new("if as value", Ty::Str, "(if (`) { ` } else { ` })", vec![c, a, b])
+            }
             0 => {
                 let (c, a, b) = (self.bool(d), self.str(d), self.str(d));
                 Node::new("ternary", Ty::Str, "((`) ? (`) : (`))", vec![c, a, b])
@@ -71,14 +79,46 @@ impl Generator {
         }
     }
 
-    pub fn tuple(&mut self, types: &[Ty], depth: usize) -> Node {
-        let ty = Ty::Tuple(types.to_vec());
+    /// A tuple or record.
+    pub fn tuple(&mut self, ty: &Ty, depth: usize) -> Node {
+        let (label, types) = match ty {
+            Ty::Tuple(types) => ("tuple", types),
+            Ty::Record(types) => ("record", types),
+            _ => unreachable!("{ty:?} has no elements"),
+        };
         if self.random.once_in(3)
-            && let Some(read) = self.read(&ty)
+            && let Some(read) = self.read(ty)
         {
             return read;
         }
         let parts: Vec<Node> = types.iter().map(|ty| self.value(ty, depth.min(1))).collect();
-        Node::new("tuple", ty, &format!("({})", vec!["`"; parts.len()].join(", ")), parts)
+        Node::new(label, ty.clone(), &tuple_pattern(ty), parts)
+    }
+
+    /// An array, a pointer or a struct.
+    pub fn of_memory(&mut self, ty: &Ty, depth: usize) -> Node {
+        if self.random.once_in(2)
+            && let Some(read) = self.read(ty)
+        {
+            return read;
+        }
+        match ty {
+            Ty::Array(elem, len) => {
+                let value = self.int(depth.min(1));
+                let pattern = format!("(({elem}[{len}])(uint{})(`))", array_bits(elem, *len));
+                Node::new("array", ty.clone(), &pattern, vec![value])
+            }
+            Ty::Ptr(to) => {
+                let at = self.user_address();
+                let by = self.random.below(3);
+                let pattern = if by == 0 { format!("(({to} *)`)") } else { format!("((({to} *)`) + {by})") };
+                Node::new("pointer", ty.clone(), &pattern, vec![at])
+            }
+            Ty::Struct(name) => {
+                let at = self.user_address();
+                Node::new("struct", ty.clone(), &format!("(*({name} *)`)"), vec![at])
+            }
+            _ => unreachable!("{ty:?} is not of memory"),
+        }
     }
 }

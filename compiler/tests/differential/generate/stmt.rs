@@ -13,6 +13,9 @@ impl Generator {
             let int = *self.random.of(INTS);
             return Node::new("let", Ty::Stmt, &format!("let {name}: {int} = ({int})(`);"), vec![value]);
         }
+        if self.random.once_in(6) {
+            return Node::new("let", Ty::Stmt, &format!("let {name}; {name} = `;"), vec![value]);
+        }
         let word = if self.random.once_in(3) { "let " } else { "" };
         Node::new("let", Ty::Stmt, &format!("{word}{name} = `;"), vec![value])
     }
@@ -38,7 +41,33 @@ impl Generator {
     }
 
     pub fn stmt(&mut self, out: &mut Vec<Node>) {
-        let stmt = match self.random.below(30) {
+        let stmt = match self.random.below(35) {
+            30 => match self.keyed_plain_map() {
+                Some(map) => {
+                    let (key, name) = (self.whole_key(&map), format!("$f{}", self.fresh()));
+                    let shown = Node::new("print", Ty::Stmt, &format!("print({name});"), Vec::new());
+                    let head = format!("if (find({}, `, {name})) ", map.name);
+                    Node::new("find", Ty::Stmt, &head, vec![key]).with_blocks(vec![("", vec![shown])])
+                }
+                None => self.printf(),
+            },
+            31 if self.has_series && !self.pure => self.time_goes_on(),
+            32 => {
+                let map = self.random.of(&self.maps.clone()).clone();
+                let (top, div) = (self.random.below(4), 1 + self.random.below(3));
+                let ints =
+                    matches!(map.value, MapValue::Plain(Ty::Int) | MapValue::Agg { readable: true, .. });
+                let text = match ints && !map.key.is_empty() {
+                    true => format!("print({}, {top}, {div});", map.name),
+                    false => format!("print({});", map.name),
+                };
+                Node::new("print map", Ty::Stmt, &text, Vec::new())
+            }
+            33 => {
+                let value = self.int(2);
+                let name = *self.random.of(&["warnf", "errorf"]);
+                Node::new("warnf", Ty::Stmt, &format!("{name}(\"x %d\", `);"), vec![value])
+            }
             0..=2 => self.declare(),
             3..=5 => match self.assignable(None) {
                 Some(var) => {
@@ -171,16 +200,42 @@ impl Generator {
         out.push(Node::new("print", Ty::Stmt, &format!("print(*{pointer});"), Vec::new()));
     }
 
+    /// The time of time series moves.
+    pub fn time_goes_on(&mut self) -> Node {
+        let ns = 1_000_000_000 + self.random.bits() % 9_000_000_000;
+        Node::new("time", Ty::Stmt, &format!("@now = {ns};"), Vec::new())
+    }
+
+    /// Statements and the value after them.
+    pub fn block_value(&mut self, depth: usize) -> Node {
+        let scope = self.vars.len();
+        let mut stmts = Vec::new();
+        self.budget -= 1;
+        stmts.push(self.declare());
+        if self.random.once_in(2) {
+            stmts.push(self.printf());
+        }
+        stmts.push(self.int(depth));
+        self.vars.truncate(scope);
+        let pattern = format!("({{ {} }})", vec!["`"; stmts.len()].join(" "));
+        Node::new("block as value", Ty::Int, &pattern, stmts)
+    }
+
     pub fn printf(&mut self) -> Node {
         let mut format = String::from("x");
         let mut nodes = Vec::new();
         for _ in 0..self.random.below(5) {
             let ty = self.some_type(1);
             format.push_str(match ty {
-                Ty::Int => self.random.text(&[" %d", " %u", " %x", " %lld", " %c"]),
+                Ty::Int => self.random.text(&[
+                    " %d", " %u", " %x", " %lld", " %c", " %5d", " %-7d|", " %08llx", " %hhd", " %hu", " %o",
+                    " %p", " %X",
+                ]),
                 Ty::Bool => " %d",
                 Ty::Buf => " %r",
-                Ty::Stmt | Ty::Str | Ty::Tuple(_) => " %s",
+                Ty::Str => self.random.text(&[" %s", " %10s", " %-6s|", " %.3s"]),
+                Ty::Ptr(_) => self.random.text(&[" %p", " %llx"]),
+                Ty::Stmt | Ty::Tuple(_) | Ty::Record(_) | Ty::Array(..) | Ty::Struct(_) => " %s",
             });
             nodes.push(self.value(&ty, 3));
         }
