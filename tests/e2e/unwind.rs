@@ -174,13 +174,14 @@ fn a_command_that_ends_before_it_begins_ends_the_run() {
 #[test]
 fn stacks_of_processes_that_are_not_named_are_counted() {
     need!(machine::uprobes());
-    let program = need!(programs::frameless_program("frameless"));
+    let program = own_copy("named", &need!(programs::frameless_program("frameless")));
     let named = Trigger::start(&program, &["deep", "3"]);
     let mut other = Trigger::start(&program, &["deep", "3"]);
     let script = COUNT.replace("LEAF", &format!("uprobe:{}:leaf", program.display()));
     let tracing = memql::attached(["--dwarf-pid", &named.pid(), "-e", &script]);
     other.work();
     let ended = tracing.stop();
+    std::fs::remove_file(program).expect("remove the copy");
     assert_eq!(functions(&ended.stdout, 3), Vec::<&str>::new(), "{}", ended.stdout);
     let said = "warning: 3 stacks were asked of a process whose unwind tables memql has not read (name it with `-p` or `--dwarf-pid`)\n";
     assert_eq!(ended.stderr, said);
@@ -232,11 +233,19 @@ impl Watching {
     }
 }
 
+/// A copy of a program that no other test runs: its probes are hit by this test's processes alone.
+fn own_copy(name: &str, program: &Path) -> std::path::PathBuf {
+    let copy = std::env::temp_dir().join(format!("memql-{name}-program-{}", std::process::id()));
+    std::fs::copy(program, &copy).expect("copy the program");
+    copy
+}
+
 #[test]
 fn libraries_that_are_loaded_on_the_way_get_tables() {
     need!(machine::uprobes());
     let (program, library) =
         (need!(programs::frameless_program("frameless")), need!(programs::frameless_library("plugin")));
+    let program = own_copy("plugin", &program);
     let mut trigger = Trigger::start(&program, &["plugin", "3", &library.display().to_string()]);
     let watching = Watching::start("plugin", &trigger.pid(), &program);
     trigger.go();
@@ -244,6 +253,7 @@ fn libraries_that_are_loaded_on_the_way_get_tables() {
     watching.catch_up();
     trigger.work();
     let out = watching.stop();
+    std::fs::remove_file(program).expect("remove the copy");
     assert_eq!(functions(&out, 3)[..4], ["leaf", "called", "plugin_work", "main"], "{out}");
 }
 
@@ -251,6 +261,7 @@ fn libraries_that_are_loaded_on_the_way_get_tables() {
 fn children_of_a_process_have_its_tables() {
     need!(machine::uprobes());
     let program = need!(programs::frameless_program("frameless"));
+    let program = own_copy("fork", &program);
     let mut trigger = Trigger::start(&program, &["fork", "1"]);
     let watching = Watching::start("fork", &trigger.pid(), &program);
     trigger.go();
@@ -258,5 +269,6 @@ fn children_of_a_process_have_its_tables() {
     watching.catch_up();
     trigger.work();
     let out = watching.stop();
+    std::fs::remove_file(program).expect("remove the copy");
     assert_eq!(functions(&out, 1)[..6], DEEP, "{out}");
 }

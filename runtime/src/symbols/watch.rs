@@ -88,8 +88,6 @@ pub(crate) enum Change {
 /// Records of a process and its children, or of all processes.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// The process; 0 for all.
-    tgid: u32,
     rings: Vec<Ring>,
     /// Events of further threads, which write into the rings.
     threads: Vec<OwnedFd>,
@@ -103,7 +101,7 @@ impl Watch {
         let cpus = cpus::online().ok()?;
         let rings: Vec<Ring> =
             cpus.iter().filter_map(|cpu| Ring::open(EVERY_TASK, *cpu, Wake::InTime).ok()).collect();
-        (!rings.is_empty()).then_some(Watch { tgid: 0, rings, threads: Vec::new(), told_lost: 0 })
+        (!rings.is_empty()).then_some(Watch { rings, threads: Vec::new(), told_lost: 0 })
     }
 
     /// Has the kernel write down what a process does from now on; `None` if it does not let us.
@@ -121,12 +119,7 @@ impl Watch {
                 threads.extend(ring.also_of(tid).ok());
             }
         }
-        (!rings.is_empty()).then_some(Watch { tgid, rings, threads, told_lost: 0 })
-    }
-
-    /// The process.
-    pub fn tgid(&self) -> u32 {
-        self.tgid
+        (!rings.is_empty()).then_some(Watch { rings, threads, told_lost: 0 })
     }
 
     /// Readable when enough happened.
@@ -318,7 +311,7 @@ mod tests {
         let rings: io::Result<Vec<Ring>> =
             cpus.iter().map(|cpu| Ring::open(tid, *cpu, Wake::InTime)).collect();
         match rings {
-            Ok(rings) => Some(Watch { tgid: 0, rings, threads: Vec::new(), told_lost: 0 }),
+            Ok(rings) => Some(Watch { rings, threads: Vec::new(), told_lost: 0 }),
             Err(error) => {
                 skipped(&format!("mappings cannot be watched: {error}"));
                 None

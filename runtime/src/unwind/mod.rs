@@ -50,6 +50,7 @@ pub(crate) struct Unwinding {
     tables: Tables,
     files: HashMap<FileKey, Result<Placed, String>>,
     processes: BTreeMap<u32, Process>,
+    pids: Vec<u32>,
     watches: Vec<Watch>,
     /// Files that found no room.
     without_room: u64,
@@ -74,6 +75,7 @@ impl Unwinding {
             tables: Tables::new(room),
             files: HashMap::new(),
             processes: BTreeMap::new(),
+            pids: pids.to_vec(),
             watches: pids.iter().filter_map(|pid| Watch::of_process(*pid, Wake::Always)).collect(),
             without_room: 0,
             took: Duration::ZERO,
@@ -124,8 +126,7 @@ impl Unwinding {
             processes: loaded.map(PROCESSES)?,
             unwinding: self,
         };
-        let known: Vec<u32> = filled.unwinding.watches.iter().map(Watch::tgid).collect();
-        known.into_iter().for_each(|tgid| filled.look_at(tgid));
+        filled.unwinding.pids.clone().into_iter().for_each(|tgid| filled.look_at(tgid));
         Ok(filled)
     }
 
