@@ -125,6 +125,8 @@ helpers! {
     TASK_PT_REGS = 175 "task_pt_regs" (1) -> Btf true true 5 . 15;
     /// `bpf_loop(count, callback, ctx, flags)`: iterations made or a negative errno.
     LOOP = 181 "loop" (4) -> I64 false false 5 . 17;
+    /// `bpf_get_func_ret(ctx, value)`: what the traced function returned, in 8 bytes; 0 or a negative errno.
+    GET_FUNC_RET = 184 "get_func_ret" (2) -> I64 false false 5 . 17;
     /// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value's address or 0.
     MAP_LOOKUP_PERCPU_ELEM = 195 "map_lookup_percpu_elem" (3) -> Map true false 5 . 19;
     /// `bpf_ktime_get_tai_ns()`

@@ -337,6 +337,8 @@ pub enum ExprKind {
         /// Sign-extend.
         signed: bool,
     },
+    /// What the eBPF program or function that is traced has returned.
+    ProgramResult,
     /// The address of something in the context; a pointer of [`AddrSpace::Context`].
     CtxAddr {
         /// Bytes from the context's start.

@@ -23,6 +23,7 @@ impl Expr {
             | ExprKind::MapAddr(_)
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
+            | ExprKind::ProgramResult
             | ExprKind::CtxAddr { .. }
             | ExprKind::DataLoc { .. }
             | ExprKind::DataLocLen { .. }
@@ -76,6 +77,7 @@ impl Expr {
             | ExprKind::Map { .. }
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
+            | ExprKind::ProgramResult
             | ExprKind::CtxAddr { .. }
             | ExprKind::DataLoc { .. }
             | ExprKind::DataLocLen { .. }

@@ -161,7 +161,12 @@ impl Checker<'_> {
                 match self.described(&point, span)?.and_then(|proto| proto.ret) {
                     Some(ret) => {
                         let ty = self.btf(span, "`retval`")?.lang_type(ret, AddrSpace::Kernel);
-                        self.context_value(slots * 8, ty, "retval", span)
+                        match point {
+                            AttachPoint::BpfFunction { .. } if ty.is_scalar() => {
+                                Some(Expr { kind: ExprKind::ProgramResult, ty, span })
+                            }
+                            _ => self.context_value(slots * 8, ty, "retval", span),
+                        }
                     }
                     None => {
                         let (at, function) = (self.probe.span, point.function().unwrap_or_default());

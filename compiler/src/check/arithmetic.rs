@@ -292,7 +292,8 @@ pub(crate) fn without_effect(expr: &Expr) -> bool {
         | ExprKind::Text(_)
         | ExprKind::Var(_)
         | ExprKind::Builtin(_)
-        | ExprKind::CtxLoad { .. } => true,
+        | ExprKind::CtxLoad { .. }
+        | ExprKind::ProgramResult => true,
         ExprKind::Compare { left, right, .. }
         | ExprKind::Binary { left, right, .. }
         | ExprKind::Equal { left, right, .. } => without_effect(left) && without_effect(right),

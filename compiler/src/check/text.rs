@@ -253,6 +253,7 @@ impl Printer<'_> {
             ExprKind::CtxLoad { offset, bytes, signed } => {
                 format!("ctx[{offset}].{}{}", if *signed { "s" } else { "u" }, bytes * 8)
             }
+            ExprKind::ProgramResult => "result".to_owned(),
             ExprKind::CtxAddr { offset } => format!("&ctx[{offset}]"),
             ExprKind::DataLoc { offset, relative } => {
                 format!("{}loc[{offset}]", if *relative { "rel" } else { "" })

@@ -90,6 +90,7 @@ pub fn args(helper: Helper) -> Option<&'static [Arg]> {
         h::FOR_EACH_MAP_ELEM => &[Arg::Map, Arg::Callback(FOR_EACH_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::LOOP => &[Arg::Number, Arg::Callback(LOOP_PARAMS), Arg::CallbackCtx, Arg::Number],
         h::GET_FUNC_IP | h::GET_ATTACH_COOKIE => &[Arg::Ctx],
+        h::GET_FUNC_RET => &[Arg::Ctx, Arg::Writes],
         h::TASK_PT_REGS => &[Arg::Task],
         h::CALL_FUNCTION => &[Arg::Callback(FUNCTION_PARAMS), Arg::Reads, Arg::Number],
         h::CALL_PROCEDURE => &[Arg::Callback(FUNCTION_PARAMS), Arg::Updates, Arg::Number],

@@ -80,6 +80,25 @@ impl ProgramLowering<'_, '_> {
         self.b.binary_int(IrOp::Lshr, both, 32)
     }
 
+    /// What a traced eBPF program has returned. Where it lies in the context depends on whether the kernel trusts the
+    /// program's BTF, of whose own signature it makes five arguments otherwise; the helper knows.
+    pub fn program_result(&mut self, ty: &Type) -> Value {
+        // The helper came with Linux 5.17, as bpf_loop did.
+        if !self.lowering.features().bpf_loop {
+            let span = self.b.span;
+            let what = "`retval` of an eBPF program";
+            self.lowering.unsupported(span, what, "bpf_get_func_ret", (5, 17), "leave it out");
+            return self.b.int(0);
+        }
+        let slot = self.b.slot(8, 8, Some("result"));
+        let to = self.b.slot_addr(slot);
+        self.b.mem_zero(to, 0, 8);
+        let ctx = self.ctx();
+        self.b.call(helpers::GET_FUNC_RET, &[ctx, to]);
+        let width = Width::of_bytes(ty.size()).expect("programs return scalars");
+        self.b.load(width, ty.is_signed(), to, 0)
+    }
+
     fn nsecs(&mut self, clock: Clock) -> Value {
         match clock {
             Clock::Boot => self.b.call(helpers::KTIME_GET_BOOT_NS, &[]),

@@ -51,6 +51,7 @@ impl ProgramLowering<'_, '_> {
                 let value = self.b.load(width, *signed, ctx, *offset as i32);
                 if u32::from(*bytes as u8) > e.ty.size() { self.extend(value, &e.ty) } else { value }
             }
+            ExprKind::ProgramResult => self.program_result(&e.ty),
             ExprKind::CtxAddr { offset } => {
                 let ctx = self.ctx();
                 self.b.offset_int(ctx, i64::from(*offset))

@@ -167,6 +167,7 @@ impl ProgramLowering<'_, '_> {
             | ExprKind::MapAddr(_)
             | ExprKind::Builtin(_)
             | ExprKind::CtxLoad { .. }
+            | ExprKind::ProgramResult
             | ExprKind::CtxAddr { .. }
             | ExprKind::DataLoc { .. }
             | ExprKind::DataLocLen { .. }
