@@ -61,6 +61,13 @@ pub const PROBES: &[Feature] = &[
         r#"tracepoint:syscalls:sys_enter_getppid /comm == "calls"/ { @on = 1 - @on; }
            software:page-faults:1 /@on && comm == "calls"/ { @ = count(); } end { clear(@on); }"#,
     ),
+    row("`iter:task`", "", &["@: 1"], "iter:task /ctx.task.pid == 1/ { @ = count(); }"),
+    row(
+        "`iter:task_vma`",
+        "",
+        &["@seen: 1"],
+        "iter:task_vma /ctx.task.pid == 1 && ctx.vma.vm_end > ctx.vma.vm_start/ { @seen = 1; }",
+    ),
     row("`hardware`", ":", &[], "hardware:instructions:1000000 { @ = count(); } end { clear(@); }"),
     row(
         "`tracepoint`",
