@@ -15,6 +15,8 @@
 //! entry: no jump of the function or of what it jumps to, no indirect jump in the function, no other symbol.
 //! Where a script reads a register that may have changed (`reg("ax")`), its probe stays on the first byte.
 
+pub mod boundaries;
+
 use std::collections::HashSet;
 
 use iced_x86::{
@@ -54,7 +56,11 @@ fn skip_x86_64(target: &dyn Target, path: &str, entry: u64, takes_user_stack: bo
     let extent = target.user_function_extent(path, entry)?;
     let place = entry + skip as u64;
     let alone = extent.next_symbol.is_none_or(|next| next > place);
-    if !alone || extent.size <= skip as u64 || extent.size > LARGEST_FUNCTION {
+    if extent.arch != Some(Arch::X86_64)
+        || !alone
+        || extent.size <= skip as u64
+        || extent.size > LARGEST_FUNCTION
+    {
         return None;
     }
     let body = target.user_code(path, entry, extent.size as usize)?;
@@ -246,7 +252,7 @@ impl CodeReader<'_> {
     /// The instruction at an offset of the file, if there is one.
     fn instruction(&mut self, at: u64) -> Option<Instruction> {
         let end = self.start + self.bytes.len() as u64;
-        if at < self.start || at + LONGEST_INSTRUCTION > end {
+        if at < self.start || at.saturating_add(LONGEST_INSTRUCTION) > end {
             self.bytes = self.target.user_code(self.path, at, 1024)?;
             self.start = at;
         }

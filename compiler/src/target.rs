@@ -369,6 +369,8 @@ pub struct FunctionExtent {
     pub size: u64,
     /// The offset in the file of the next symbol behind its first byte.
     pub next_symbol: Option<u64>,
+    /// What its machine code is for; `None` for a processor that memql does not know.
+    pub arch: Option<Arch>,
 }
 
 /// A function under its name in C++ or Rust.
@@ -417,6 +419,19 @@ pub struct Frozen {
     pub signatures: BTreeMap<(String, u64), Signature>,
     /// The addresses of lines of source, by the path as memql opens it, the source file and the line.
     pub source_lines: BTreeMap<(String, String, u64), Vec<u64>>,
+    /// The machine code of functions, by the path as memql opens it and the offset of the first byte; empty
+    /// for one whose size is not known. All others are [`FROZEN_FUNCTION`] bytes of `nop`.
+    pub code: BTreeMap<(String, u64), Vec<u8>>,
+}
+
+/// See [`Frozen::code`].
+const FROZEN_FUNCTION: u64 = 1 << 16;
+
+impl Frozen {
+    fn has_function_at(&self, path: &str, offset: u64) -> bool {
+        let mut of_file = self.user_files.values().filter(|(file, _)| file.path == path);
+        of_file.any(|(_, functions)| functions.iter().any(|(_, at)| *at == offset))
+    }
 }
 
 impl Target for Frozen {
@@ -495,6 +510,25 @@ impl Target for Frozen {
         let found = self.source_lines.get(&(file.path.clone(), source.to_owned(), line));
         let addresses = found.cloned().unwrap_or_default();
         Ok(LinePlaces { addresses, file_known: !others.is_empty(), others })
+    }
+
+    fn user_function_extent(&self, path: &str, offset: u64) -> Option<FunctionExtent> {
+        let size = match self.code.get(&(path.to_owned(), offset)) {
+            Some(code) => code.len() as u64,
+            None if self.has_function_at(path, offset) => FROZEN_FUNCTION,
+            None => 0,
+        };
+        let arch = Some(self.features.arch);
+        (size > 0).then_some(FunctionExtent { size, next_symbol: None, arch })
+    }
+
+    fn user_code(&self, path: &str, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let mut given = self.code.range((path.to_owned(), 0)..=(path.to_owned(), offset));
+        let given = given.next_back().and_then(|((_, start), code)| code.get((offset - start) as usize..));
+        Some(match given {
+            Some(rest) if !rest.is_empty() => rest[..rest.len().min(length)].to_vec(),
+            _ => vec![0x90; length],
+        })
     }
 
     fn user_signature(&self, path: &str, entry: u64) -> Result<Option<Signature>, FactError> {

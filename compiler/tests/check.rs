@@ -12,6 +12,7 @@
 //! // test   bench          `--test`, `--bench`
 //! // kernel: bare          no kprobes, no fentry, no BTF
 //! // kernel: small keys    keys of at most 512 bytes
+//! // kernel: aarch64        of that processor
 //! // compile               the whole compiler, whose errors are shown
 //! ```
 //!
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 use memql_compiler::check::{self, OptionValue, Purpose, RunConfig, script_options, syntax_diagnostics};
 use memql_compiler::diagnostic::{Diagnostic, render};
 use memql_compiler::sources::Sources;
-use memql_compiler::target::Frozen;
+use memql_compiler::target::{Arch, Frozen};
 
 /// Checks a script; the tree with the warnings before it, or the findings, as text.
 fn check(source: &str) -> String {
@@ -68,6 +69,7 @@ fn setup(source: &str) -> (Frozen, RunConfig) {
             "pid" => run.pid = rest.trim().parse().ok(),
             "unsafe" => run.allow_unsafe = true,
             "kernel" if rest.trim() == "bare" => (kernel.btf, kernel.functions) = (None, Vec::new()),
+            "kernel" if rest.trim() == "aarch64" => kernel.features.arch = Arch::Aarch64,
             "kernel" if rest.trim() == "small keys" => kernel.features.large_keys = false,
             "test" => run.purpose = Purpose::Test,
             "bench" => run.purpose = Purpose::Bench,

@@ -68,6 +68,61 @@ fn an_offset_probes_inside_of_the_function() {
     assert_eq!(text::lines(&out), ["@: 3"]);
 }
 
+/// The address of a symbol as the file has it.
+fn address(program: &std::path::Path, symbol: &str) -> u64 {
+    let listed =
+        std::process::Command::new("nm").arg(program).output().expect("`nm` comes with the compiler");
+    let listed = String::from_utf8(listed.stdout).expect("symbols of C are text");
+    let line =
+        listed.lines().find(|line| line.ends_with(&format!(" {symbol}"))).expect("the symbol is there");
+    let digits = line.split(' ').next().unwrap_or_default();
+    u64::from_str_radix(digits, 16).expect("its address is a number")
+}
+
+#[test]
+fn every_instruction_of_a_function_can_be_probed() {
+    need!(machine::uprobes());
+    let entries = need!(program("entries"));
+    let (path, start) = (entries.display(), address(&entries, "several"));
+    // xor (2 bytes), mov (7), lea (4), jmp (2), ret
+    let places = ["several+2".to_owned(), format!("{:#x}", start + 9), "several+15".to_owned()];
+    let script: String =
+        places.iter().map(|p| format!("uprobe:{path}:{p} {{ @[probe] = count(); }}\n")).collect();
+    let mut trigger = Trigger::start(&entries, &["5"]);
+    let tracing = memql::attached(["-p", &trigger.pid(), "-e", &script]);
+    trigger.work();
+    let out = tracing.stop().output();
+    let mut lines: Vec<String> = places.iter().map(|p| format!("@[uprobe:{path}:{p}]: 5")).collect();
+    lines.sort();
+    assert_eq!(text::sorted(&out), lines);
+}
+
+#[test]
+fn places_that_may_be_inside_an_instruction_need_unsafe() {
+    need!(machine::uprobes());
+    let entries = need!(program("entries"));
+    let start = address(&entries, "several");
+    let refused = |place: &str, flag: &str| {
+        let script = format!("uprobe:{}:{place} {{ }} begin {{ exit(); }}", entries.display());
+        let ended = memql::run([flag, "-e", &script]);
+        (!ended.status.success()).then_some(ended.stderr)
+    };
+    for (place, why) in [
+        ("several+4".to_owned(), "the instructions around are at +2 and +9"),
+        (format!("{:#x}", start + 4), "in the middle of an instruction"),
+        ("fallen_into".to_owned(), "the file does not say how long `fallen_into` is"),
+        ("fallen_into+1".to_owned(), "the file does not say how long `fallen_into` is"),
+        ("0x0".to_owned(), "no function that the file names has this address"),
+    ] {
+        let said = refused(&place, "-q").unwrap_or_default();
+        assert!(said.contains(why), "{place}: {said}");
+        assert_eq!(refused(&place, "--unsafe"), None, "{place}");
+    }
+    assert!(refused("several+16", "--unsafe").unwrap_or_default().contains("behind the end of the function"));
+    // A wildcard takes whole functions.
+    assert_eq!(refused("fallen_*", "-q"), None);
+}
+
 #[test]
 fn a_user_stack_names_every_function() {
     // At a return the stack is whole on every kernel; at an entry the caller has not saved its frame yet.

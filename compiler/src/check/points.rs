@@ -17,7 +17,7 @@ use super::uses::Uses;
 use super::{Checker, Purpose, RunConfig, Walk, constant};
 use crate::attach::{AttachPoint, PlaceName, ProgramKind};
 use crate::diagnostic::Diagnostic;
-use crate::placement;
+use crate::placement::{self, boundaries};
 use crate::plan::MissingProbes;
 use crate::providers::glob::is_pattern;
 use crate::providers::{ExpandError, expand, provider};
@@ -236,7 +236,30 @@ fn expand_point(
 
 fn expand_spec(checker: &mut Checker<'_>, spec: &AttachSpec) -> Result<Vec<AttachPoint>, Box<Diagnostic>> {
     let spec = substitute(checker, spec)?;
-    expand(&spec, checker.target).map_err(|error| Box::new(expand_error(&spec, error)))
+    let points = expand(&spec, checker.target).map_err(|error| Box::new(expand_error(&spec, error)))?;
+    // A wildcard takes whole functions.
+    if let Some(place) = spec.parts.last().filter(|place| !is_pattern(&place.text)) {
+        for point in &points {
+            on_an_instruction(checker, point, place.span)?;
+        }
+    }
+    Ok(points)
+}
+
+/// Refuses a place in a program where a breakpoint may break it; under `--unsafe` that is a warning.
+fn on_an_instruction(
+    checker: &mut Checker<'_>,
+    point: &AttachPoint,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let Err(misplaced) = boundaries::check(checker.target, point) else { return Ok(()) };
+    let may_go_on = misplaced.may_be_forced();
+    let finding = errors::misplaced(point, &misplaced, span);
+    if !(may_go_on && checker.run.allow_unsafe) {
+        return Err(Box::new(finding));
+    }
+    checker.report(errors::misplaced_as_asked(finding));
+    Ok(())
 }
 
 fn expand_error(spec: &AttachSpec, error: ExpandError) -> Diagnostic {

@@ -60,6 +60,7 @@ fn target() -> Frozen {
         usdt_probes: BTreeMap::from([("/proc/7/root/lib/libc.so.6".into(), static_probes())]),
         signatures: Default::default(),
         source_lines: Default::default(),
+        code: Default::default(),
         modules: BTreeMap::from([("kvm".into(), kvm), ("xfs".into(), xfs)]),
         bpf_programs: BTreeMap::from([(7, program("p0_malloc")), (12, program("p1_free"))]),
         user_files: BTreeMap::from([(

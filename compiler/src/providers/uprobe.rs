@@ -73,6 +73,13 @@ fn expand(parts: &Parts<'_>, target: &dyn Target, ret: bool) -> Result<Vec<Attac
             Place::Address(address) => {
                 let Some(at) = target.user_place(file, address)? else { continue };
                 let (symbol, start) = function_around(file, at, target)?;
+                if ret && at != start {
+                    let message = format!(
+                        "a function returns as a whole: {address:#x} is {} bytes into `{symbol}`",
+                        at - start
+                    );
+                    return Err(parts.malformed(2, message));
+                }
                 points.push(point(&symbol, PlaceName::Address(address), start, at - start));
             }
             Place::Function(name, offset) => {

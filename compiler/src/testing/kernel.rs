@@ -313,6 +313,7 @@ impl<'a> Making<'a> {
             functions: self.functions,
             signatures: BTreeMap::new(),
             source_lines: BTreeMap::new(),
+            code: BTreeMap::new(),
             modules: BTreeMap::new(),
             bpf_programs: BTreeMap::new(),
             user_files: self.files,

@@ -15,8 +15,7 @@ use memql_compiler::usdt::UsdtNote;
 
 /// A kernel with everything, and a C library.
 pub fn kernel() -> Frozen {
-    let libc =
-        UserFile { path: "/usr/lib/libc.so.6".to_owned(), shown_path: "/usr/lib/libc.so.6".to_owned() };
+    let libc = file("/usr/lib/libc.so.6");
     let functions = ["calloc", "free", "malloc", "malloc_usable_size"];
     let functions: Vec<(String, u64)> =
         functions.iter().zip(0x1000..).map(|(f, at)| ((*f).to_owned(), at)).collect();
@@ -32,9 +31,34 @@ pub fn kernel() -> Frozen {
         usdt_probes: BTreeMap::from([("/usr/lib/libc.so.6".to_owned(), static_probes())]),
         signatures: Default::default(),
         source_lines: Default::default(),
-        user_files: BTreeMap::from([("libc".to_owned(), (libc, functions))]),
+        code: stepper_code(),
+        user_files: BTreeMap::from([
+            ("libc".to_owned(), (libc, functions)),
+            ("stepper".to_owned(), stepper()),
+            ("flat".to_owned(), (file("/srv/flat"), Vec::new())),
+        ]),
         symbols: BTreeMap::new(),
     }
+}
+
+fn file(path: &str) -> UserFile {
+    UserFile { path: path.to_owned(), shown_path: path.to_owned() }
+}
+
+/// A program whose code is known.
+const STEPPER: &str = "/usr/bin/stepper";
+
+fn stepper() -> (UserFile, Vec<(String, u64)>) {
+    let functions = [("step", 0x2000), ("_init", 0x2100), ("table", 0x2200)];
+    (file(STEPPER), functions.map(|(name, at)| (name.to_owned(), at)).to_vec())
+}
+
+/// `step`: `test %rdi,%rdi; lea 8(%rdi),%r10; lea 1(%rdi),%eax; ret`. `_init` has no size, and `table` is no
+/// code behind a `nop`.
+fn stepper_code() -> BTreeMap<(String, u64), Vec<u8>> {
+    let step = vec![0x48, 0x85, 0xff, 0x4c, 0x8d, 0x57, 0x08, 0x8d, 0x47, 0x01, 0xc3];
+    let code = [(0x2000, step), (0x2100, Vec::new()), (0x2200, vec![0x90, 0x06, 0x06, 0x06])];
+    code.map(|(at, code)| ((STEPPER.to_owned(), at), code)).into()
 }
 
 /// Two probes, one of which is at two places.

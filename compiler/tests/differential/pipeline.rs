@@ -110,6 +110,7 @@ fn compile_inner(source: &str, features: &Features, user_address: u64) -> Result
         usdt_probes: Default::default(),
         signatures: Default::default(),
         source_lines: Default::default(),
+        code: Default::default(),
         modules: Default::default(),
         bpf_programs: Default::default(),
         user_files: BTreeMap::new(),

@@ -36,6 +36,7 @@ fn lowered(source: &str) -> (Module, Plan) {
         usdt_probes: Default::default(),
         signatures: Default::default(),
         source_lines: Default::default(),
+        code: Default::default(),
         modules: Default::default(),
         bpf_programs: Default::default(),
         user_files: BTreeMap::new(),

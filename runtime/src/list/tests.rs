@@ -66,6 +66,7 @@ fn target() -> Frozen {
         usdt_probes: Default::default(),
         signatures: Default::default(),
         source_lines: Default::default(),
+        code: Default::default(),
         modules: Default::default(),
         bpf_programs: Default::default(),
         user_files: BTreeMap::from([("libc".into(), (libc, functions.to_vec()))]),

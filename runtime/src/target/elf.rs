@@ -20,10 +20,10 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use memql_compiler::target::{FactError, FunctionExtent, UserFile, UserSymbol};
+use memql_compiler::target::{Arch, FactError, FunctionExtent, UserFile, UserSymbol};
 use object::elf::{
-    ET_DYN, FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM, SHT_GNU_VERSYM, SHT_SYMTAB,
-    STT_FUNC, STT_GNU_IFUNC, Versym,
+    EM_AARCH64, EM_X86_64, ET_DYN, FileHeader32, FileHeader64, PF_X, PT_INTERP, PT_LOAD, SHT_DYNSYM,
+    SHT_GNU_VERSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC, Versym,
 };
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::read::{ReadCache, ReadRef, SectionIndex};
@@ -121,7 +121,7 @@ impl SymbolTables {
         let places = symbols.places.get_or_init(|| symbols.sizes_by_offset());
         let size = *places.get(&offset)?;
         let next = places.range(offset + 1..).next().map(|(offset, _)| *offset);
-        (size > 0).then_some(FunctionExtent { size, next_symbol: next })
+        (size > 0).then_some(FunctionExtent { size, next_symbol: next, arch: symbols.arch })
     }
 
     /// Up to `length` bytes of the file, fewer at its end; `None` if it cannot be read.
@@ -183,6 +183,8 @@ struct Symbols {
     flat: Option<Range<u64>>,
     /// Loaded anywhere (`ET_DYN`).
     movable: bool,
+    /// What its code is for.
+    arch: Option<Arch>,
     /// The sizes of the symbols by offset in the file; of several at one place, the largest.
     places: OnceCell<BTreeMap<u64, u64>>,
 }
@@ -254,7 +256,12 @@ impl Symbols {
             code: h.p_flags(endian).contains(PF_X),
         });
         let movable = header.e_type(endian) == ET_DYN;
-        let mut symbols = Symbols { segments: segments.collect(), movable, ..Symbols::default() };
+        let arch = match header.e_machine(endian) {
+            EM_X86_64 => Some(Arch::X86_64),
+            EM_AARCH64 => Some(Arch::Aarch64),
+            _ => None,
+        };
+        let mut symbols = Symbols { segments: segments.collect(), movable, arch, ..Symbols::default() };
         let sections = header.sections(endian, data)?;
         for wanted in [SHT_SYMTAB, SHT_DYNSYM] {
             for (index, section) in sections.enumerate().filter(|(_, s)| s.sh_type(endian) == wanted) {

@@ -7,6 +7,7 @@ use crate::arch::Registers;
 use crate::attach::{AttachPoint, ProgramKind};
 use crate::check::Purpose;
 use crate::diagnostic::{Diagnostic, Severity, similar};
+use crate::placement::boundaries::Misplaced;
 use crate::target::FactError;
 
 /// The code of attach points that do not exist on this kernel or in this program.
@@ -396,6 +397,38 @@ pub(crate) fn no_such_option<'n>(
         return finding.note(format!("options: {}", quoted(declared)));
     }
     did_you_mean(finding, "an option", &close)
+}
+
+/// E0218: a place in a program where a breakpoint would break it, or where nobody can tell.
+pub(crate) fn misplaced(point: &AttachPoint, misplaced: &Misplaced, span: Span) -> Diagnostic {
+    let unchecked = |why: String| {
+        let title = format!("cannot tell whether an instruction begins at `{point}`");
+        Diagnostic::error("E0218", title, span, "a breakpoint inside an instruction breaks the program")
+            .note(why)
+            .help("if one does begin there, run memql with `--unsafe`")
+    };
+    match misplaced {
+        Misplaced::Inside { before, after } => {
+            let title = format!("`{point}` is in the middle of an instruction");
+            Diagnostic::error("E0218", title, span, "a breakpoint here breaks the program")
+                .help(format!("the instructions around are at {before} and {after}"))
+        }
+        Misplaced::BehindEnd { size } => {
+            let title = format!("`{point}` is behind the end of the function");
+            Diagnostic::error("E0218", title, span, format!("the function has {size} bytes"))
+        }
+        Misplaced::NoFunction => unchecked("no function that the file names has this address".to_owned()),
+        Misplaced::NoSize { symbol } => unchecked(format!("the file does not say how long `{symbol}` is")),
+        Misplaced::NotDecoded { upto } => unchecked(format!("the code cannot be decoded beyond {upto}")),
+        Misplaced::UnknownCode => {
+            unchecked("the code is for a processor that memql does not know".to_owned())
+        }
+    }
+}
+
+/// W0202: the same, where `--unsafe` says to go on.
+pub(crate) fn misplaced_as_asked(finding: Diagnostic) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, code: "W0202", help: None, ..finding }
 }
 
 /// E0214: a name that the event does not pass.
