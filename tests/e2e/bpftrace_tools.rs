@@ -71,25 +71,35 @@ fn both(tools: &[&Tool], package: &Path) -> Result<Vec<Ran>, String> {
     Ok(tools::ran(&String::from_utf8_lossy(&out.stdout)))
 }
 
+/// How often a tool is run at most. The kernel leaves out what happens on a CPU that is running a tracer's program already, be it
+/// the other tracer's: memql then says so, bpftrace does not, and the two cannot be compared.
+const ROUNDS: usize = 3;
+
 #[test]
 fn tools_see_their_load_and_print_what_bpftrace_prints() {
     need!(machine::root());
     need!(machine::program("busybox"));
     let package = need!(tools::package());
-    let harmless: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.is_harmless()).collect();
-    let ran = need!(both(&harmless, &package));
+    let mut left: Vec<&Tool> = TOOLS.iter().filter(|tool| tool.is_harmless()).collect();
     let (mut wrong, mut same) = (Vec::new(), 0);
-    for tool in harmless {
-        let of = |tracer| {
-            ran.iter().find(|ran| ran.tool == tool.name && ran.tracer == tracer).expect("it was run")
-        };
-        match tool.judge(of("memql"), false) {
-            Err(what) => wrong.push(what),
-            Ok(answer) if answer == "yes" => match tool.compare(of("memql"), of("bpftrace")) {
-                Ok(()) => same += 1,
-                Err(what) => wrong.push(what),
-            },
-            Ok(why) => eprintln!("{}: {why}", tool.name),
+    for _ in 0..ROUNDS {
+        wrong.clear();
+        let ran = need!(both(&left, &package));
+        left.retain(|tool| {
+            let of = |tracer| {
+                ran.iter().find(|ran| ran.tool == tool.name && ran.tracer == tracer).expect("it was run")
+            };
+            let judged = tool.judge(of("memql"), false).and_then(|answer| match answer.as_str() {
+                "yes" => tool.compare(of("memql"), of("bpftrace")).map(|()| same += 1),
+                why => {
+                    eprintln!("{}: {why}", tool.name);
+                    Ok(())
+                }
+            });
+            judged.map_err(|what| wrong.push(what)).is_err()
+        });
+        if left.is_empty() {
+            break;
         }
     }
     assert!(wrong.is_empty(), "{} are the same, {} are wrong:\n{}", same, wrong.len(), wrong.join("\n\n"));
