@@ -181,15 +181,13 @@ impl Checker<'_> {
                 let known = integer_named(&n.text).or(match n.text.as_str() {
                     "bool" | "_Bool" => Some(Type::Bool),
                     "void" => Some(Type::Void),
+                    "inet" => Some(Type::Inet),
+                    "macaddr_t" => Some(Type::MacAddr),
                     _ => None,
                 });
                 let ty = match known {
                     Some(ty) => Some(ty),
-                    None if matches!(
-                        n.text.as_str(),
-                        "inet" | "macaddr_t" | "timestamp" | "cgroup_path_t"
-                    ) =>
-                    {
+                    None if matches!(n.text.as_str(), "timestamp" | "cgroup_path_t") => {
                         return self.fail(|| unsupported::type_named(n));
                     }
                     None => self.kernel_typedef(n),
