@@ -206,6 +206,8 @@ impl Symbols {
 fn name_or_address(frame: &Frame) -> String {
     match &frame.symbol {
         Ok(symbol) => symbol.name.clone(),
+        // bpftrace writes no base before a zero.
+        Err(_) if frame.address == 0 => "0".to_owned(),
         Err(_) => format!("{:#x}", frame.address),
     }
 }
