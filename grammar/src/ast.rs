@@ -216,6 +216,8 @@ pub struct Probe {
 /// One attach point with its fall-backs: `kprobe:oom_kill_process || tracepoint:oom:mark_victim`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttachPoint {
+    /// `start` of `start = kprobe:vfs_read`: what the reader calls it; nothing refers to it.
+    pub name: Option<Name>,
     /// The alternatives in order of preference, at least one.
     pub alternatives: Vec<AttachSpec>,
     /// All of them.

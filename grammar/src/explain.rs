@@ -196,6 +196,7 @@ fn word(rule: Rule) -> Word {
         | Rule::script_word
         | Rule::EOI => Item,
         Rule::attach_point
+        | Rule::point_name
         | Rule::attach_spec
         | Rule::attach_spec_only
         | Rule::provider

@@ -122,8 +122,13 @@ impl Printer {
     fn probe(&mut self, probe: &Probe) {
         let Probe { points, predicate, body, span } = probe;
         self.node("probe", *span, |p| {
-            for AttachPoint { alternatives, span } in points {
-                p.node("attach", *span, |p| alternatives.iter().for_each(|spec| p.attach_spec(spec)));
+            for AttachPoint { name, alternatives, span } in points {
+                p.node("attach", *span, |p| {
+                    if let Some(name) = name {
+                        p.name("name ", name);
+                    }
+                    alternatives.iter().for_each(|spec| p.attach_spec(spec));
+                });
             }
             if let Some(predicate) = predicate {
                 p.labelled("predicate", |p| p.expr(predicate));

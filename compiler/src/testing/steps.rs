@@ -76,6 +76,6 @@ fn begin(expr: Expr, span: Span) -> Item {
         span,
         expanded_from: None,
     };
-    let points = vec![AttachPoint { alternatives: vec![spec], span }];
+    let points = vec![AttachPoint { name: None, alternatives: vec![spec], span }];
     Item::Probe(Probe { points, predicate: None, body, span })
 }

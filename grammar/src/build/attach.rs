@@ -15,13 +15,14 @@ impl Builder {
         self.attach_spec(Children::of(text).need(Rule::attach_spec))
     }
 
-    /// One attach point with its fall-backs.
-    pub(super) fn attach_point(&self, pair: Pair<'_, Rule>) -> AttachPoint {
+    /// One attach point with its name and its fall-backs.
+    pub(super) fn attach_point(&self, name: Option<Pair<'_, Rule>>, pair: Pair<'_, Rule>) -> AttachPoint {
+        let name = name.map(|name| self.name_of(&Children::of(name).need(Rule::name)));
         let alternatives: Vec<AttachSpec> =
             Children::of(pair).all(Rule::attach_spec).map(|spec| self.attach_spec(spec)).collect();
         let span =
             alternatives.iter().map(|spec| spec.span).reduce(|all, span| all.to(span)).unwrap_or_default();
-        AttachPoint { alternatives, span }
+        AttachPoint { name, alternatives, span }
     }
 
     pub(super) fn attach_spec(&self, pair: Pair<'_, Rule>) -> AttachSpec {

@@ -91,9 +91,13 @@ impl Builder {
 
     fn probe(&self, pair: Pair<'_, Rule>) -> Probe {
         let mut children = Children::of(pair);
-        let mut points = vec![self.attach_point(children.need(Rule::attach_point))];
-        while let Some(point) = children.accept_after(Rule::comma, Rule::attach_point) {
-            points.push(self.attach_point(point));
+        let mut points = Vec::new();
+        loop {
+            let name = children.accept(Rule::point_name);
+            points.push(self.attach_point(name, children.need(Rule::attach_point)));
+            if children.accept(Rule::comma).is_none() {
+                break;
+            }
         }
         let predicate = children.accept(Rule::predicate).map(|predicate| {
             let mut children = Children::of(predicate);
