@@ -70,6 +70,9 @@ impl Checker<'_> {
         if let (Type::Ptr { .. }, _) | (_, Type::Ptr { .. }) = (&a.ty, &b.ty) {
             return self.pointer_arithmetic(op, a, b, span);
         }
+        if let (BinaryOp::Add, Some(x), Some(y)) = (op, constant::text_of(&a), constant::text_of(&b)) {
+            return Some(constant::text(&[x, y].concat(), span));
+        }
         if !is_integer(&a.ty) || !is_integer(&b.ty) {
             return self.fail(|| types::not_integers(op, &a, &b));
         }

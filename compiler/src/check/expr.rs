@@ -8,7 +8,7 @@ use super::type_expr::MAX_VALUE_BYTES;
 use super::{Checker, constant};
 use crate::constants;
 use crate::diagnostic::similar;
-use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Var};
+use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Var, VarId};
 use crate::types::{TupleField, Type};
 
 impl Checker<'_> {
@@ -199,9 +199,15 @@ impl Checker<'_> {
     /// Keeps a value in a variable that no script can name: the statement that does, and the variable.
     pub(crate) fn hold(&mut self, value: Expr) -> (Stmt, Expr) {
         let (ty, span) = (value.ty.clone(), value.span);
-        let var = self.probe.vars.push(Var { name: "$".to_owned(), ty: ty.clone() });
-        let held = Expr { kind: ExprKind::Var(var), ty, span };
-        (Stmt { kind: StmtKind::AssignVar { var, value }, span }, held)
+        let (kept, var) = self.keep(value);
+        (kept, Expr { kind: ExprKind::Var(var), ty, span })
+    }
+
+    /// A variable of a value's own, and what assigns it.
+    pub(crate) fn keep(&mut self, value: Expr) -> (Stmt, VarId) {
+        let (ty, span) = (value.ty.clone(), value.span);
+        let var = self.probe.vars.push(Var { name: "$".to_owned(), ty });
+        (Stmt { kind: StmtKind::AssignVar { var, value }, span }, var)
     }
 
     /// `comptime x`: a constant.

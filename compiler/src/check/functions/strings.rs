@@ -77,24 +77,58 @@ pub(super) const ENTRIES: &[Entry] = &[
 fn str(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let arg = call.args.first()?;
     let limit = match call.args.get(1) {
-        Some(len) => Some(length(checker, len)?),
+        Some(len) => Some(length(checker, len, 0)?),
         None => None,
     };
-    if let Some(text) = parameter_text(checker, arg) {
-        return Some(constant::text(&text, call.span));
+    let value = match parameter_text(checker, arg) {
+        Some(text) => constant::text(&text, call.span),
+        None => checker.stored_value(arg)?,
+    };
+    if let Some(text) = constant::text_of(&value) {
+        match limit {
+            // Constant text has its size already: `max_strlen` is for what is read.
+            None => return Some(Expr { span: call.span, ..value }),
+            Some(Length::Constant(n)) => {
+                let kept = text.len().min(n as usize);
+                return Some(constant::text(&text[..kept], call.span));
+            }
+            Some(Length::Runtime(_)) => {}
+        }
     }
-    let value = checker.stored_value(arg)?;
+    if let Some(Length::Constant(0)) = limit {
+        let (evaluated, _) = checker.keep(value);
+        let nothing = constant::text(b"", call.span);
+        let ty = nothing.ty.clone();
+        return Some(Expr { kind: ExprKind::Block(vec![evaluated], Box::new(nothing)), ty, span: call.span });
+    }
     let (cap, len) = match limit {
         None => (checker.settings.max_strlen, None),
         // A length that was asked for is no loss when it is reached: it goes along.
         Some(Length::Constant(n)) => (n, Some(Box::new(Expr::int(i64::from(n), Type::U64, call.span)))),
         Some(Length::Runtime(len)) => (checker.settings.max_strlen, Some(Box::new(len))),
     };
-    if let Type::Str { cap: own } = value.ty {
-        return Some(if own <= cap { value } else { checker.convert(value, &Type::Str { cap })? });
+    match (&value.ty, &len) {
+        (Type::Str { cap: own }, Some(len)) if constant::value_of(len).is_none() => {
+            let cap = *own;
+            return Some(str_of_variable(checker, value, cap, len.clone()));
+        }
+        (Type::Str { cap: own }, _) if *own <= cap => return Some(value),
+        (Type::Str { .. }, _) => return checker.convert(value, &Type::Str { cap }),
+        _ => {}
     }
     let addr = Box::new(address(checker, call, value)?);
     Some(Expr { kind: ExprKind::Str { addr, len }, ty: Type::Str { cap }, span: call.span })
+}
+
+/// A string cut to a length that is known when it runs: read from where it is kept.
+fn str_of_variable(checker: &mut Checker<'_>, value: Expr, cap: u32, len: Box<Expr>) -> Expr {
+    let span = value.span;
+    let (kept, var) = checker.keep(value);
+    let to = Box::new(Type::Int { bits: 8, signed: true });
+    let ty = Type::Ptr { to, space: AddrSpace::Kernel };
+    let addr = Box::new(Expr { kind: ExprKind::VarAddr(var), ty, span });
+    let cut = Expr { kind: ExprKind::Str { addr, len: Some(len) }, ty: Type::Str { cap }, span };
+    Expr { kind: ExprKind::Block(vec![kept], Box::new(cut)), ty: Type::Str { cap }, span }
 }
 
 /// The text of `$1`, or what is left of it after `$1 + n`.
@@ -118,16 +152,18 @@ fn parameter_text(checker: &Checker<'_>, arg: &AstExpr) -> Option<Vec<u8>> {
 
 /// A length argument.
 enum Length {
-    /// At least 1, within what values may take.
+    /// Within what values may take.
     Constant(u32),
     /// A `uint64`.
     Runtime(Expr),
 }
 
-fn length(checker: &mut Checker<'_>, arg: &AstExpr) -> Option<Length> {
+fn length(checker: &mut Checker<'_>, arg: &AstExpr, least: u32) -> Option<Length> {
     let value = checker.integer_argument(arg, &Type::U64)?;
     match constant::value_of(&value) {
-        Some(n) if n >= 1 && n <= i128::from(MAX_VALUE_BYTES) => Some(Length::Constant(n as u32)),
+        Some(n) if n >= i128::from(least) && n <= i128::from(MAX_VALUE_BYTES) => {
+            Some(Length::Constant(n as u32))
+        }
         Some(n) => checker.fail(|| errors::bad_length(n, arg.span)),
         None => Some(Length::Runtime(value)),
     }
@@ -151,7 +187,7 @@ fn buf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let arg = call.args.first()?;
     let value = checker.stored_value(arg)?;
     let limit = match call.args.get(1) {
-        Some(len) => Some(length(checker, len)?),
+        Some(len) => Some(length(checker, len, 1)?),
         None => None,
     };
     let span = call.span;
