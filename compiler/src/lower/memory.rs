@@ -283,9 +283,9 @@ impl ProgramLowering<'_, '_> {
             (Type::Str { cap: from }, Type::Str { cap }) if from == cap => self.write(operand, to),
             (Type::Str { cap: from }, Type::Str { cap }) if from < cap => {
                 self.write(operand, to);
-                if !to.unpadded {
-                    self.b.mem_zero(to.ptr, to.off + *from as i32, cap - from);
-                }
+                // Text of all the bytes it may have ends where the longer one goes on.
+                let rest = if to.unpadded { 1 } else { cap - from };
+                self.b.mem_zero(to.ptr, to.off + *from as i32, rest);
             }
             (Type::Str { .. }, Type::Str { cap }) => {
                 let from = self.place(operand);

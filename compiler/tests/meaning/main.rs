@@ -3,13 +3,16 @@
 mod histograms;
 mod script;
 
+use memql_compiler::interpret::Event;
 use memql_compiler::plan::{Arg, EventPlan};
 use memql_compiler::types::Type;
 use script::Ran;
 
-/// A value in an event as text.
-fn show(arg: &Arg, event: &[u8]) -> String {
-    let bytes = &event[arg.offset as usize..][..arg.ty.size() as usize];
+/// A value in an event as text. Bytes that nobody wrote are seen: in the kernel they are those of older events.
+fn show(arg: &Arg, event: &Event) -> String {
+    let written =
+        event.bytes.iter().zip(&event.written).map(|(byte, written)| if *written { *byte } else { b'?' });
+    let bytes: Vec<u8> = written.skip(arg.offset as usize).take(arg.ty.size() as usize).collect();
     let mut word = [0; 8];
     let kept = bytes.len().min(8);
     word[..kept].copy_from_slice(&bytes[..kept]);
@@ -31,8 +34,17 @@ fn last_printed(ran: &Ran) -> String {
     let Some(event) = ran.events.last() else { return "nothing".into() };
     let id = u64::from_le_bytes(event.bytes[..8].try_into().expect("an event begins with its id"));
     match &ran.plan.events[id as usize] {
-        EventPlan::Print(arg) => show(arg, &event.bytes),
+        EventPlan::Print(arg) => show(arg, event),
         other => panic!("not a value: {other:?}"),
+    }
+}
+
+#[test]
+fn text_that_fills_its_place_ends_where_a_longer_one_goes_on() {
+    let source = r#"config = { max_strlen = 5 }
+        begin { $text = "texts"; $p = &$text; print($p != 0 ? str($p) : "longer than that"); }"#;
+    for (stage, ran) in script::run(source) {
+        assert_eq!(last_printed(&ran), r#""texts""#, "{stage}");
     }
 }
 
