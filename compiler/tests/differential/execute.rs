@@ -41,11 +41,25 @@ impl Scene {
         let (tid, uid, gid) = unsafe { (libc::gettid() as u32, libc::getuid(), libc::getgid()) };
         let pid = std::process::id();
         let task = Task { pid, tid, uid, gid, comm: comm.trim_end().to_owned(), ..Task::default() };
-        let user_address = place_user_bytes();
         let cpus = libbpf_rs::num_possible_cpus().expect("the kernel tells its CPUs") as u32;
-        let mut world = World { task, cpus, cpu: cpu as u32, ..World::default() };
-        world.user.put(user_address, USER_BYTES);
-        Scene { world, user_address, seconds: Cell::new([0.0; 3]) }
+        let world = World { task, cpus, cpu: cpu as u32, ..World::default() };
+        let mut scene = Scene { world, user_address: 0, seconds: Cell::new([0.0; 3]) };
+        scene.place_user_bytes(0);
+        scene
+    }
+
+    /// Puts [`USER_BYTES`] elsewhere: at the address of a seed, since programs compute with it.
+    pub fn place_user_bytes(&mut self, seed: u64) {
+        self.user_address = place_user_bytes(seed);
+        self.world.user = Default::default();
+        self.world.user.put(self.user_address, USER_BYTES);
+    }
+
+    /// What programs see that is not the same in each run.
+    pub fn facts(&self) -> String {
+        let Task { pid, tid, uid, gid, comm, .. } = &self.world.task;
+        let (cpu, address) = (self.world.cpu, self.user_address);
+        format!("pid {pid}, tid {tid}, uid {uid}, gid {gid}, comm {comm}, cpu {cpu}, $1 {address:#x}")
     }
 
     /// Does something and adds the time it takes.
@@ -59,13 +73,16 @@ impl Scene {
     }
 }
 
-/// Puts [`USER_BYTES`] before memory that cannot be read; gives their address.
-fn place_user_bytes() -> u64 {
+/// Puts [`USER_BYTES`] before memory that cannot be read; gives their address, which is the same for the same seed
+/// unless something else is there. They stay until the end, two pages for each batch.
+fn place_user_bytes(seed: u64) -> u64 {
     let page = 4096;
+    // Where programs and libraries are not loaded: from 16 TiB on, in one of the 2 TiB from there.
+    let wanted = (1 << 44) + (seed % (1 << 29)) as usize * page;
     // SAFETY: two new pages of this process's own, of which the first is written within its bounds.
     unsafe {
         let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let pages = libc::mmap(std::ptr::null_mut(), 2 * page, access, flags, -1, 0);
+        let pages = libc::mmap(std::ptr::without_provenance_mut(wanted), 2 * page, access, flags, -1, 0);
         assert_ne!(pages, libc::MAP_FAILED, "there are two pages of memory");
         let start = pages.cast::<u8>().add(page - USER_BYTES.len());
         start.copy_from_nonoverlapping(USER_BYTES.as_ptr(), USER_BYTES.len());

@@ -1,6 +1,5 @@
 //! A run over many generated programs: batches, and who is to blame when one fails.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use memql_compiler::target::Features;
@@ -12,11 +11,16 @@ use crate::tally::Tally;
 use crate::tree::{self, Program};
 use crate::{generate, pipeline, shrink};
 
-/// A program that failed, shrunk.
+/// So many failures are enough: what comes after them is not looked for.
+pub const MOST_FOUND: usize = 5;
+
+/// Programs that failed, shrunk if there was time.
 pub struct Found {
     seed: u64,
     stage: &'static str,
     words: String,
+    /// What they see of the thread that runs them, which is another one each time.
+    facts: String,
     source: String,
 }
 
@@ -45,6 +49,7 @@ impl Run {
     /// Generates and runs one object's worth of programs.
     pub fn batch(&mut self, seed: u64, count: usize) {
         let mut random = Random::new(seed);
+        self.scene.place_user_bytes(random.bits());
         let config = generate::config(random.bits());
         let features = random.of(&self.features.clone()).clone();
         let seeds: Vec<u64> = (0..count).map(|_| random.bits()).collect();
@@ -94,12 +99,8 @@ impl Run {
         if self.tally.failed() == before {
             let source = tree::script(config, &programs);
             self.tally.wrong += 1;
-            self.found.push(Found {
-                seed: seed[0],
-                stage: "batch",
-                words: format!("only together: {verdict:?}"),
-                source,
-            });
+            let words = format!("only together: {verdict:?}");
+            self.found.push(self.found(seed[0], "batch", words, source));
         }
     }
 
@@ -113,39 +114,64 @@ impl Run {
             }
             Verdict::Invalid(why, _) => self.tally.invalid(&why),
             Verdict::TooLarge(why) => self.tally.too_large(why, config, program),
-            Verdict::Wrong(stage, _) => {
+            Verdict::Wrong(stage, words) => {
                 println!("found after {} programs: {stage}", self.tally.generated);
                 self.tally.valid += 1;
                 self.tally.wrong += 1;
-                // The first few are worth the time of shrinking.
-                let worth = self.found.len() < 5;
-                let still = |p: &Program| matches!(self.judge(config, features, std::slice::from_ref(p)), Verdict::Wrong(s, _) if s == stage);
-                let small = if worth { shrink::shrink(program, still) } else { program.clone() };
-                let words = match self.judge(config, features, std::slice::from_ref(&small)) {
-                    Verdict::Wrong(_, words) => words,
-                    other => format!("not the same twice: {other:?}"),
+                let whole = tree::script(config, std::slice::from_ref(program));
+                let found = self.found(seed, stage, words, whole);
+                let found = if self.found.len() < MOST_FOUND {
+                    self.shrunk(&found, config, features, program)
+                } else {
+                    found
                 };
-                let source = tree::script(config, &[small]);
-                self.found.push(Found { seed, stage, words, source });
+                self.found.push(found);
             }
         }
     }
+
+    /// What failed, written down at once: a run that is ended early has it too.
+    fn found(&self, seed: u64, stage: &'static str, words: String, source: String) -> Found {
+        let found = Found { seed, stage, words, facts: self.scene.facts(), source };
+        println!("{}", found.write());
+        found
+    }
+
+    fn shrunk(&self, found: &Found, config: &str, features: &Features, program: &Program) -> Found {
+        let judge = |p: &Program| self.judge(config, features, std::slice::from_ref(p));
+        let small = shrink::shrink(program, |p| matches!(judge(p), Verdict::Wrong(s, _) if s == found.stage));
+        let words = match judge(&small) {
+            Verdict::Wrong(_, words) => words,
+            other => format!("not the same twice: {other:?}"),
+        };
+        self.found(found.seed, found.stage, words, tree::script(config, &[small]))
+    }
 }
 
-/// Writes what failed to files and says where.
-pub fn failures(all: &[Found]) -> String {
-    let mut out = String::new();
-    for Found { seed, stage, words, source } in all {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{}-{seed:016x}.mq", stage.replace(' ', "-")));
-        let comment: String = words.lines().map(|line| format!("// {line}\n")).collect();
-        let written =
-            std::fs::write(&path, format!("// {stage} differs, seed {seed:016x}\n{comment}{source}"));
-        let path =
-            written.map(|()| path.display().to_string()).unwrap_or_else(|e| format!("(not written: {e})"));
-        write!(out, "==== {path}\n{stage}: {words}\n{source}\n").expect("a string takes all");
+impl Found {
+    /// Writes it to a file and says where.
+    fn write(&self) -> String {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "{}-{:016x}.mq",
+            self.stage.replace(' ', "-"),
+            self.seed
+        ));
+        match std::fs::write(&path, self.text()) {
+            Ok(()) => format!("==== {}", path.display()),
+            Err(error) => format!("==== {}: not written: {error}\n{}", path.display(), self.text()),
+        }
     }
-    out
+
+    fn text(&self) -> String {
+        let Found { seed, stage, words, facts, source } = self;
+        let words: String = words.lines().map(|line| format!("// {line}\n")).collect();
+        format!("// {stage} differs, seed {seed:016x}\n// {facts}\n{words}{source}")
+    }
+}
+
+/// All that failed.
+pub fn failures(all: &[Found]) -> String {
+    all.iter().map(|found| format!("{}\n", found.text())).collect()
 }
 
 /// The program of a batch that an error names: `p17_begin`.
