@@ -32,6 +32,8 @@ pub struct Rejection {
 pub fn find(messages: &[String]) -> Option<Rejection> {
     let program = messages.iter().find_map(|message| refused_program(message))?;
     let log = messages.iter().find_map(|message| log_of(message, &program)).unwrap_or_default();
+    // Where a jump goes back without end, this stands behind it in its line.
+    let log = &log.replace(" infinite loop detected", "\ninfinite loop detected");
     Some(Rejection {
         reason: reason(log),
         instruction: log.lines().rev().find(|line| is_instruction(line)).map(instruction),
@@ -143,6 +145,11 @@ pub const KNOWN: &[Known] = &[
         words: "BPF program is too large",
         cause: Cause::TooMuch,
         help: "it looks at a million steps at most: loops with fewer turns, fewer branches in them, or shorter strings (`config = { max_strlen = 64 }`) help",
+    },
+    Known {
+        words: "infinite loop detected",
+        cause: Cause::Script,
+        help: "it must see that every loop ends, which it takes from variables, not from maps: count the rounds, as in `for ($i : 0..1000) { if (...) { break; } }`",
     },
     Known {
         words: "The sequence of",
