@@ -51,7 +51,11 @@ impl Checker<'_> {
         // A variable that nothing is ever assigned to holds zero; one whose every assignment failed says nothing.
         let ty = match known {
             Some(ty) => ty,
-            None if self.is_final() && !binding.assigned => Type::I64,
+            None if self.is_final() && !binding.assigned => {
+                // So it does where it is read again.
+                self.probe.scopes.find_mut(&name.text)?.declared = Some(Type::I64);
+                Type::I64
+            }
             None => return None,
         };
         Some(Expr { kind: ExprKind::Var(binding.id), ty, span: name.span })
@@ -115,6 +119,7 @@ impl Checker<'_> {
             None => {
                 let ty = self.probe.vars[id].ty.clone();
                 let zero = self.zero(&ty, span)?;
+                self.keepable(&zero)?;
                 Some(StmtKind::AssignVar { var: id, value: zero })
             }
         }

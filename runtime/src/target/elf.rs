@@ -16,7 +16,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
@@ -120,8 +120,9 @@ impl SymbolTables {
         let symbols = self.of(path, path).ok()?;
         let places = symbols.places.get_or_init(|| symbols.sizes_by_offset());
         let size = *places.get(&offset)?;
-        let next = places.range(offset + 1..).next().map(|(offset, _)| *offset);
-        (size > 0).then_some(FunctionExtent { size, next_symbol: next, arch: symbols.arch })
+        let next = places.range((Bound::Excluded(offset), Bound::Unbounded)).next();
+        let next_symbol = next.map(|(offset, _)| *offset);
+        (size > 0).then_some(FunctionExtent { size, next_symbol, arch: symbols.arch })
     }
 
     /// Up to `length` bytes of the file, fewer at its end; `None` if it cannot be read.

@@ -47,8 +47,8 @@ pub fn probes(file: &UserFile) -> Result<Vec<UsdtNote>, FactError> {
         help: Some("compare it with the package that it comes from".into()),
     })?;
     for note in &mut notes {
-        note.file_offset += within.start;
-        note.semaphore = note.semaphore.map(|offset| offset + within.start);
+        note.file_offset = note.file_offset.saturating_add(within.start);
+        note.semaphore = note.semaphore.map(|offset| offset.saturating_add(within.start));
     }
     notes.sort_by(|a, b| (&a.provider, &a.name, a.file_offset).cmp(&(&b.provider, &b.name, b.file_offset)));
     notes.dedup();

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gimli::{Dwarf, DwarfPackage, Unit, UnitHeader};
+use gimli::{AttributeValue, Dwarf, DwarfPackage, Unit, UnitHeader};
 use memql_compiler::debug_info::{DebugTypes, LinePlaces, Signature, TypeRef};
 use memql_compiler::target::{FactError, UserFile};
 
@@ -248,16 +248,33 @@ impl Info {
                 let mut all = Vec::new();
                 for (index, header) in self.headers.iter().enumerate() {
                     let unit = self.dwarf.unit(header.clone())?;
-                    let mut ranges = self.dwarf.unit_ranges(&unit)?;
-                    while let Some(range) = ranges.next()? {
-                        all.push((range.begin..range.end, index));
-                    }
+                    all.extend(self.unit_ranges(&unit)?.into_iter().map(|range| (range, index)));
                 }
                 self.ranges.borrow_mut().insert(all.into()).clone()
             }
         };
         let found = ranges.iter().find(|(range, _)| range.contains(&address));
         found.map(|(_, index)| self.unit(*index)).transpose()
+    }
+
+    /// Where the code of a unit is.
+    fn unit_ranges(&self, unit: &Unit<Reader>) -> Result<Vec<Range<u64>>, Failed> {
+        let mut entries = unit.entries();
+        entries.next_dfs()?;
+        for attribute in entries.current().iter().flat_map(|root| root.attrs()) {
+            // gimli adds them without looking.
+            if let (gimli::DW_AT_high_pc, AttributeValue::Udata(size)) = (attribute.name(), attribute.value())
+                && unit.low_pc.checked_add(size).is_none()
+            {
+                return Err(Failed("the code of a unit ends behind all addresses".to_owned()));
+            }
+        }
+        let mut all = Vec::new();
+        let mut ranges = self.dwarf.unit_ranges(unit)?;
+        while let Some(range) = ranges.next()? {
+            all.push(range.begin..range.end);
+        }
+        Ok(all)
     }
 
     /// The unit whose entries are around an offset of the file's `.debug_info`.

@@ -253,8 +253,8 @@ fn position(entry: &Entry) -> Option<(u32, u32)> {
     // Before DWARF 4, bit-fields were counted from the most significant bit of their unit.
     match (number(entry, dw::DW_AT_bit_offset), number(entry, dw::DW_AT_byte_size)) {
         (Some(from_top), Some(unit)) => {
-            let from_bottom = (unit * 8).checked_sub(from_top)?.checked_sub(bits.into())?;
-            Some((first.checked_add(from_bottom as u32)?, bits))
+            let from_bottom = unit.checked_mul(8)?.checked_sub(from_top)?.checked_sub(bits.into())?;
+            Some((first.checked_add(u32::try_from(from_bottom).ok()?)?, bits))
         }
         _ => Some((first, bits)),
     }
