@@ -34,7 +34,6 @@
 use cranelift_entity::{EntitySet, PrimaryMap, SecondaryMap};
 use memql_grammar::ast::Span;
 
-use crate::alloc::Frame;
 use crate::alloc::layout::loop_depths;
 use crate::alloc::memory::origin;
 use crate::alloc::slots::{SlotRanges, slot_of};
@@ -213,7 +212,7 @@ fn frame_bytes(function: &Function, ranges: &SlotRanges, moved: &[Slot]) -> u32 
         gone.insert(*slot);
     });
     let stay: Vec<Slot> = function.slots.keys().filter(|slot| !gone.contains(*slot)).collect();
-    Frame::new(function, ranges, &stay, 0).size + key_bytes
+    ranges.pack(function, stay.into_iter()).1.saturating_add(key_bytes)
 }
 
 /// The slots that cannot move.

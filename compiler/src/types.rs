@@ -409,14 +409,15 @@ impl Type {
         }
     }
 
-    /// Size in bytes of a stored value.
+    /// Size in bytes of a stored value; one that is too large for the number has the largest there is. What
+    /// is kept is much smaller: [`crate::check`] sees to that.
     pub fn size(&self) -> u32 {
         match self {
             Type::Void => 0,
             Type::Int { bits, .. } | Type::Enum { bits, .. } => u32::from(*bits) / 8,
             Type::Bool => 1,
             Type::Str { cap } => *cap,
-            Type::Buf { cap } => 4 + cap.next_multiple_of(4),
+            Type::Buf { cap } => aligned(*cap, 4).saturating_add(4),
             Type::Tuple(fields) => tuple_layout(fields).size,
             Type::Ptr { .. } | Type::Ksym | Type::Timestamp { .. } | Type::Point(_) | Type::Named(_) => 8,
             Type::Inet => 20,
@@ -471,17 +472,22 @@ pub struct TupleLayout {
     pub align: u32,
 }
 
+/// A size rounded up to an alignment; the largest there is where that is too much.
+fn aligned(size: u32, align: u32) -> u32 {
+    size.checked_next_multiple_of(align).unwrap_or(u32::MAX)
+}
+
 /// Lays a tuple's fields out as C would.
 pub fn tuple_layout(fields: &[TupleField]) -> TupleLayout {
     let (mut offsets, mut size, mut align) = (Vec::with_capacity(fields.len()), 0u32, 1u32);
     for field in fields {
         let (bytes, a) = field.ty.size_and_align();
-        size = size.next_multiple_of(a);
+        size = aligned(size, a);
         offsets.push(size);
-        size += bytes;
+        size = size.saturating_add(bytes);
         align = align.max(a);
     }
-    TupleLayout { offsets, size: size.next_multiple_of(align), align }
+    TupleLayout { offsets, size: aligned(size, align), align }
 }
 
 impl std::fmt::Display for Type {

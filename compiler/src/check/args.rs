@@ -14,6 +14,10 @@ use crate::target::{FieldForm, TracepointField, TracepointFormat};
 use crate::types::{AddrSpace, TupleField, Type};
 use crate::usdt::UsdtPlace;
 
+/// No context is larger in bytes: the largest is a tracepoint's, its record (`PERF_MAX_TRACE_SIZE`,
+/// include/linux/trace_events.h).
+pub(crate) const MAX_CONTEXT_BYTES: u32 = 8192;
+
 /// An argument typed by BTF: its name, its type, and which 8-byte slot of the context it starts in.
 struct TypedArgument {
     name: String,
@@ -91,7 +95,9 @@ impl Checker<'_> {
                 }
             }
         }
-        Some(Expr { kind: ExprKind::Tuple(items), ty: Type::Tuple(fields), span })
+        // A tuple of the same values, with names.
+        let tuple = self.tuple_of(items, span)?;
+        Some(Expr { ty: Type::Tuple(fields), ..tuple })
     }
 
     /// `argN`
@@ -165,7 +171,7 @@ impl Checker<'_> {
                             AttachPoint::BpfFunction { .. } if ty.is_scalar() => {
                                 Some(Expr { kind: ExprKind::ProgramResult, ty, span })
                             }
-                            _ => self.context_value(slots * 8, ty, "retval", span),
+                            _ => self.context_value(slots.saturating_mul(8), ty, "retval", span),
                         }
                     }
                     None => {
@@ -278,6 +284,7 @@ impl Checker<'_> {
     fn tracepoint_field(&mut self, field: &TracepointField, category: &str, span: Span) -> Option<Expr> {
         let syscall = category == "syscalls";
         let offset = field.offset;
+        self.in_context(&field.name, offset, field.size, span)?;
         let text = |cap: u32, kind: ExprKind| Some(Expr { kind, ty: Type::Str { cap }, span });
         match field.form {
             FieldForm::Int => {
@@ -302,13 +309,13 @@ impl Checker<'_> {
                 let ty = Type::Ptr { to: Box::new(to), space };
                 Some(Expr { kind: ExprKind::CtxLoad { offset, bytes: 8, signed: false }, ty, span })
             }
-            FieldForm::Array { len, is_char: true } => {
+            FieldForm::Array { len: _, is_char: true } => {
                 let addr = Box::new(context_address(
                     ExprKind::CtxAddr { offset },
                     Type::Int { bits: 8, signed: true },
                     span,
                 ));
-                text(len.max(1), ExprKind::Load { addr, offset: 0, bits: None })
+                text(field.size.max(1), ExprKind::Load { addr, offset: 0, bits: None })
             }
             FieldForm::Array { len, is_char: false } => {
                 let Some(bits) = field.size.checked_div(len).and_then(width) else {
@@ -336,6 +343,15 @@ impl Checker<'_> {
                 text(self.settings.max_strlen, ExprKind::Str { addr: Box::new(addr), len })
             }
         }
+    }
+
+    /// What the kernel says of where an argument lies is input: it may be nowhere.
+    fn in_context(&mut self, name: &str, offset: u32, size: u32, span: Span) -> Option<()> {
+        let end = u64::from(offset) + u64::from(size);
+        if end > MAX_CONTEXT_BYTES.into() {
+            return self.fail(|| points::outside_of_context(name, end, span));
+        }
+        Some(())
     }
 
     /// What a C pointer type points to: `const char *` -> `int8`; structs by BTF where there is one.
@@ -372,18 +388,19 @@ impl Checker<'_> {
         let mut arguments = Vec::with_capacity(params.len());
         for (name, type_id) in params {
             arguments.push(TypedArgument { name, type_id, slot });
-            slot += slots_of(&btf.lang_type(type_id, AddrSpace::Kernel));
+            slot = slots_of(&btf.lang_type(type_id, AddrSpace::Kernel)).saturating_add(slot);
         }
         Some(arguments)
     }
 
     fn typed_argument(&mut self, argument: &TypedArgument, span: Span) -> Option<Expr> {
         let ty = self.btf(span, "`args`")?.lang_type(argument.type_id, AddrSpace::Kernel);
-        self.context_value(argument.slot * 8, ty, &argument.name, span)
+        self.context_value(argument.slot.saturating_mul(8), ty, &argument.name, span)
     }
 
     /// A value that lies in the context with its BTF type.
     fn context_value(&mut self, offset: u32, ty: Type, name: &str, span: Span) -> Option<Expr> {
+        self.in_context(name, offset, ty.size(), span)?;
         if ty.is_scalar() {
             let kind = ExprKind::CtxLoad { offset, bytes: ty.size(), signed: ty.is_signed() };
             return Some(Expr { kind, ty, span });
@@ -425,7 +442,9 @@ fn slots_of(ty: &Type) -> u32 {
 }
 
 fn slots_after(arguments: &[TypedArgument], btf: &Btf) -> u32 {
-    arguments.last().map_or(0, |a| a.slot + slots_of(&btf.lang_type(a.type_id, AddrSpace::Kernel)))
+    let after =
+        |a: &TypedArgument| a.slot.saturating_add(slots_of(&btf.lang_type(a.type_id, AddrSpace::Kernel)));
+    arguments.last().map_or(0, after)
 }
 
 fn width(bytes: u32) -> Option<u8> {

@@ -26,7 +26,7 @@ impl Checker<'_> {
             let value = self.field_of(context?, name, span)?;
             return self.perf_member(value, name);
         }
-        let value = self.stored_value(base)?;
+        let value = self.any_size_value(base)?;
         let value = self.field_of(value, name, span)?;
         self.perf_member(value, name)
     }
@@ -60,7 +60,7 @@ impl Checker<'_> {
             Err(_) => fields.iter().position(|f| f.name.as_deref() == Some(name.text.as_str())),
         };
         match at {
-            Some(at) => Some(element_of_tuple(base, fields, at, span)),
+            Some(at) => self.element_of_tuple(base, fields, at, span),
             None => self.fail(|| names::unknown_tuple_field(&base.ty, fields, name)),
         }
     }
@@ -73,7 +73,7 @@ impl Checker<'_> {
         }
         let (ty, offset, bits) = self.placed(of, field, AddrSpace::Kernel, span)?;
         let offset = u32::try_from(offset).ok()?;
-        Some(part_of(base, offset, bits, ty, span))
+        self.part_of(base, offset, bits, ty, span)
     }
 
     /// A field of what a pointer points to.
@@ -100,8 +100,12 @@ impl Checker<'_> {
         let Some(bits) = field.bitfield_bits else {
             return Some((ty, i64::from(field.bit_offset / 8), None));
         };
+        // Of 128 bits, or damaged.
+        if !ty.is_scalar() {
+            return self.fail(|| super::diagnostics::unsupported::packed_bit_field(&field.name, span));
+        }
         // A bit-field is read with a load of its declared type, aligned to it as compilers lay it out.
-        let unit = ty.size().max(1) * 8;
+        let unit = ty.size() * 8;
         let start = field.bit_offset / unit * unit;
         let first = field.bit_offset - start;
         if first + u32::from(bits) <= unit {
@@ -117,7 +121,7 @@ impl Checker<'_> {
 
     /// `base[index]`
     pub(crate) fn index(&mut self, base: &ast::Expr, index: &ast::Expr, span: Span) -> Option<Expr> {
-        let (value, at) = (self.stored_value(base), self.stored_value(index));
+        let (value, at) = (self.any_size_value(base), self.stored_value(index));
         let (value, at) = (value?, at?);
         if !super::arithmetic::is_integer(&at.ty) {
             return self.fail(|| types::bad_index(&at));
@@ -127,7 +131,7 @@ impl Checker<'_> {
             Type::Tuple(fields) => {
                 let fields = fields.clone();
                 match fixed.map(usize::try_from) {
-                    Some(Ok(n)) if n < fields.len() => Some(element_of_tuple(value, &fields, n, span)),
+                    Some(Ok(n)) if n < fields.len() => self.element_of_tuple(value, &fields, n, span),
                     Some(_) => {
                         let name = Name { text: format!("{}", fixed.unwrap_or_default()), span: at.span };
                         self.fail(|| names::unknown_tuple_field(&value.ty, &fields, &name))
@@ -162,8 +166,9 @@ impl Checker<'_> {
         if let ExprKind::Load { addr, offset, bits: None } = base.kind {
             return self.element_through(*addr, offset, at, elem, span);
         }
+        self.keepable(&base)?;
         match constant::value_of(&at) {
-            Some(n) => Some(part_of(base, u32::try_from(n).ok()? * elem.size(), None, elem, span)),
+            Some(n) => self.part_of(base, u32::try_from(n).ok()? * elem.size(), None, elem, span),
             None => {
                 let index = Box::new(self.convert(at, &Type::I64)?);
                 Some(Expr { kind: ExprKind::Index { base: Box::new(base), index }, ty: elem, span })
@@ -201,7 +206,7 @@ impl Checker<'_> {
                     let byte = bytes.get(usize::try_from(n).ok()?).copied().unwrap_or(0);
                     Some(constant::constant(i128::from(byte as i8), ty, span))
                 }
-                None => Some(part_of(text, u32::try_from(n).ok()?, None, ty, span)),
+                None => self.part_of(text, u32::try_from(n).ok()?, None, ty, span),
             },
             // An index outside gives zero, as in an array.
             None => {
@@ -230,7 +235,7 @@ impl Checker<'_> {
         if *to == Type::Void || to.size() > value.ty.size() {
             return Some(self.fail(|| types::larger_than_variable(&to, &value, span)));
         }
-        Some(Some(part_of(value, 0, None, *to, span)))
+        Some(self.part_of(value, 0, None, *to, span))
     }
 
     /// `*p`
@@ -258,7 +263,7 @@ impl Checker<'_> {
         let value = match &operand.kind {
             Ast::Map { name, key: None } => return self.address_of_map(name, span),
             Ast::Map { key: Some(_), .. } => return self.fail(|| types::no_element_address(span)),
-            _ => self.stored_value(operand)?,
+            _ => self.any_size_value(operand)?,
         };
         match value.kind {
             ExprKind::Load { addr, offset, bits: None } => {
@@ -297,25 +302,33 @@ impl Checker<'_> {
         let ty = Type::Ptr { to: Box::new(to), space: AddrSpace::Kernel };
         Some(Expr { kind: ExprKind::MapAddr(map), ty, span })
     }
+
+    /// A tuple's element.
+    fn element_of_tuple(&mut self, base: Expr, fields: &[TupleField], at: usize, span: Span) -> Option<Expr> {
+        let offset = tuple_layout(fields).offsets[at];
+        self.part_of(base, offset, None, fields[at].ty.clone(), span)
+    }
+
+    /// A part of a value, all of which lies in memory then; parts of parts are parts of the whole.
+    fn part_of(
+        &mut self,
+        base: Expr,
+        offset: u32,
+        bits: Option<(u8, u8)>,
+        ty: Type,
+        span: Span,
+    ) -> Option<Expr> {
+        self.keepable(&base)?;
+        let (base, offset) = match base.kind {
+            ExprKind::Extract { base: whole, offset: outer, bits: None } => (whole, outer + offset),
+            _ => (Box::new(base), offset),
+        };
+        Some(Expr { kind: ExprKind::Extract { base, offset, bits }, ty, span })
+    }
 }
 
 /// A field's type, its offset in bytes, and its bits within the load.
 type Placed = (Type, i64, Option<(u8, u8)>);
-
-/// A tuple's element; that of a tuple written out is the expression itself if the others do nothing.
-fn element_of_tuple(base: Expr, fields: &[TupleField], at: usize, span: Span) -> Expr {
-    let offset = tuple_layout(fields).offsets[at];
-    part_of(base, offset, None, fields[at].ty.clone(), span)
-}
-
-/// A part of a value in memory; parts of parts are parts of the whole.
-fn part_of(base: Expr, offset: u32, bits: Option<(u8, u8)>, ty: Type, span: Span) -> Expr {
-    let (base, offset) = match base.kind {
-        ExprKind::Extract { base: whole, offset: outer, bits: None } => (whole, outer + offset),
-        _ => (Box::new(base), offset),
-    };
-    Expr { kind: ExprKind::Extract { base, offset, bits }, ty, span }
-}
 
 /// Pointers read from memory point into the same memory, unless their type says otherwise.
 fn inherit(ty: Type, space: AddrSpace) -> Type {

@@ -194,8 +194,15 @@ impl Checker<'_> {
         }
     }
 
-    /// An expression's value as it can be stored: no aggregation, no `void`.
+    /// An expression's value as it can be stored: no aggregation, and no larger than what is kept.
     pub(crate) fn stored_value(&mut self, expr: &ast::Expr) -> Option<Expr> {
+        let value = self.any_size_value(expr)?;
+        self.keepable(&value)?;
+        Some(value)
+    }
+
+    /// The same of any size, for where a part, the place or the size of the value is wanted, but never all of it.
+    pub(crate) fn any_size_value(&mut self, expr: &ast::Expr) -> Option<Expr> {
         let value = self.expr(expr)?;
         self.plain(value)
     }

@@ -137,7 +137,7 @@ impl Checker<'_> {
 
     /// An expression of which only the type matters: what it would assign is assigned nowhere.
     pub(crate) fn unevaluated(&mut self, expr: &ast::Expr) -> Option<Expr> {
-        self.stored_value(expr)
+        self.any_size_value(expr)
     }
 
     fn plain_type(&mut self, base: &TypeBase, modifiers: &[TypeModifier], span: Span) -> Option<Type> {

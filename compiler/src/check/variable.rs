@@ -119,6 +119,7 @@ impl Checker<'_> {
             None => {
                 let ty = self.probe.vars[id].ty.clone();
                 let zero = self.zero(&ty, span)?;
+                self.keepable(&zero)?;
                 Some(StmtKind::AssignVar { var: id, value: zero })
             }
         }

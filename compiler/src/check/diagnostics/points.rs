@@ -279,6 +279,17 @@ pub(crate) fn arguments_unknown(point: &AttachPoint, span: Span) -> Diagnostic {
     .help("use the kprobe or tracepoint of the same name")
 }
 
+/// E0209: a field that is farther away than what the kernel passes is long.
+pub(crate) fn outside_of_context(name: &str, end: u64, span: Span) -> Diagnostic {
+    let most = crate::check::args::MAX_CONTEXT_BYTES;
+    Diagnostic::error(
+        "E0209",
+        format!("`{name}` ends at byte {end} of what the kernel passes, {most} are the most"),
+        span,
+        "cannot be there",
+    )
+}
+
 /// E0209: a field of a shape that memql does not read.
 pub(crate) fn odd_field(name: &str, size: u32, span: Span) -> Diagnostic {
     Diagnostic::error(

@@ -69,7 +69,7 @@ fn path(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let kinds = [ProgramKind::Fentry, ProgramKind::Fexit, ProgramKind::Iter];
     only_in(checker, call, &kinds, "`fentry`, `fexit` and `iter`")?;
     let span = call.span;
-    let value = checker.stored_value(call.args.first()?)?;
+    let value = checker.any_size_value(call.args.first()?)?;
     let cap = match call.args.get(1) {
         None => checker.settings.max_strlen,
         Some(arg) => match checker.constant_integer(call, 1, "the size")? {

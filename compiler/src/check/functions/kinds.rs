@@ -41,7 +41,7 @@ fn sizeof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
             Some(ty) => ty.size(),
             None => checker.type_of(ty)?.size(),
         },
-        _ => checker.stored_value(&call.args[0])?.ty.size(),
+        _ => checker.unevaluated(&call.args[0])?.ty.size(),
     };
     Some(constant::constant(i128::from(size), Type::U64, call.span))
 }
@@ -49,7 +49,7 @@ fn sizeof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
 pub(super) fn offsetof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let base = match &call.args.first()?.kind {
         Ast::Type(ty) => checker.type_of(ty)?,
-        _ => checker.stored_value(&call.args[0])?.ty,
+        _ => checker.unevaluated(&call.args[0])?.ty,
     };
     let base = match base {
         Type::Ptr { to, .. } => *to,
@@ -59,14 +59,14 @@ pub(super) fn offsetof(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Exp
     if field_path(call.args.get(1)?, &mut path).is_none() {
         return checker.fail(|| errors::not_a_field(call.args[1].span));
     }
-    let (mut ty, mut bits) = (base, 0u32);
+    let (mut ty, mut bits) = (base, 0u64);
     for name in path {
         let Type::Struct(of) = &ty else {
             return checker.fail(|| errors::offset_of_no_struct(&ty, name));
         };
         let of = of.clone();
         let field = checker.struct_field(&of, name)?;
-        bits += field.bit_offset;
+        bits += u64::from(field.bit_offset);
         ty = checker.btf(name.span, "`offsetof`")?.lang_type(field.type_id, AddrSpace::Kernel);
     }
     Some(constant::constant(i128::from(bits / 8), Type::U64, call.span))

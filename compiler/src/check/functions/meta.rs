@@ -125,7 +125,7 @@ fn kind_is(checker: &mut Checker<'_>, call: &Call<'_>, is: fn(&Type) -> bool) ->
 
 /// What this kernel lacks is an answer here, and any other mistake remains one.
 fn exists(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
-    let value = checker.unless_dead(true, |checker| checker.stored_value(&call.args[0]));
+    let value = checker.unless_dead(true, |checker| checker.unevaluated(&call.args[0]));
     Some(constant::boolean(value.is_some(), call.span))
 }
 

@@ -185,7 +185,7 @@ fn address(checker: &mut Checker<'_>, call: &Call<'_>, value: Expr) -> Option<Ex
 
 fn buf(checker: &mut Checker<'_>, call: &Call<'_>) -> Option<Expr> {
     let arg = call.args.first()?;
-    let value = checker.stored_value(arg)?;
+    let value = checker.any_size_value(arg)?;
     let limit = match call.args.get(1) {
         Some(len) => Some(length(checker, len, 1)?),
         None => None,
