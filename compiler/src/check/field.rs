@@ -319,6 +319,13 @@ impl Checker<'_> {
         span: Span,
     ) -> Option<Expr> {
         self.keepable(&base)?;
+        // Where members are is what the kernel says. The load of a bit-field's unit may go beyond a packed struct's
+        // end, but not beyond the words that hold it.
+        let room = if bits.is_some() { base.ty.size().next_multiple_of(8) } else { base.ty.size() };
+        let end = u64::from(offset) + u64::from(ty.size());
+        if end > room.into() {
+            return self.fail(|| types::part_outside(&base.ty, end, span));
+        }
         let (base, offset) = match base.kind {
             ExprKind::Extract { base: whole, offset: outer, bits: None } => (whole, outer + offset),
             _ => (Box::new(base), offset),

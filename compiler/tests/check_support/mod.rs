@@ -260,3 +260,9 @@ fn iterator(b: &mut fixture::Builder, name: &str, members: &[(&str, u32)]) {
     let function = b.proto(int, members);
     b.function(&format!("bpf_iter_{name}"), function);
 }
+
+/// The kernel's types as the kernel gives them.
+#[allow(dead_code)]
+pub fn type_bytes() -> Vec<u8> {
+    types().bytes()
+}

@@ -407,6 +407,12 @@ pub(crate) fn too_large(bytes: u64, span: Span) -> Diagnostic {
     .help("keep the fields that are needed, or a pointer to it")
 }
 
+/// E0209: a member that is not within its struct, by what the kernel or the script says of it.
+pub(crate) fn part_outside(whole: &Type, end: u64, span: Span) -> Diagnostic {
+    let title = format!("this ends at byte {end} of `{whole}`, which has {}", whole.size());
+    Diagnostic::error("E0209", title, span, "cannot be there")
+}
+
 /// E0423: a tuple of tuples of tuples without end.
 pub(crate) fn too_many_parts(most: usize, span: Span) -> Diagnostic {
     Diagnostic::error(
