@@ -56,8 +56,8 @@ impl<'a> Checker<'a> {
             }
             checked
         });
-        let body = self.block(&variant.probe.body);
         let constant = predicate.as_ref().and_then(constant::truth_of);
+        let body = self.unless_dead(constant == Some(false), |checker| checker.block(&variant.probe.body));
         if constant == Some(false) {
             return Vec::new();
         }
