@@ -134,7 +134,7 @@ fn tracepoints() -> BTreeMap<(String, String), TracepointFormat> {
 }
 
 /// The kernel's types from a task to the return addresses that return probes replaced.
-#[allow(dead_code)]
+#[allow(dead_code)] // not every test binary asks for it
 pub fn return_probe_types() -> Btf {
     let mut b = fixture::Builder::new();
     let long = b.int("unsigned long", 8, false);
@@ -262,7 +262,7 @@ fn iterator(b: &mut fixture::Builder, name: &str, members: &[(&str, u32)]) {
 }
 
 /// The kernel's types as the kernel gives them.
-#[allow(dead_code)]
+#[allow(dead_code)] // not every test binary asks for it
 pub fn type_bytes() -> Vec<u8> {
     types().bytes()
 }
